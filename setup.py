@@ -1,0 +1,3 @@
+from setuptools import setup
+
+setup()  # Everything is in setup.cfg.
