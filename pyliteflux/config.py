@@ -1,0 +1,258 @@
+"""Every setting, in one table: name, default, what is allowed, unit, and the reason for it.
+
+`Config` reads like plain attributes (a hot path pays for a dict look-up, nothing more) and
+checks on every assignment, so a wrong setting stops at the line that is wrong.
+The table in README.md is generated from `SETTINGS`.
+
+Chapter: docs/running.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from .errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+class Setting(NamedTuple):
+    """One row of the table. check: returns the value to keep, or None where it is not allowed."""
+
+    default: Any
+    check: Callable[[Any], Any]
+    allowed: str
+    reason: str
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, str) and "\0" not in value else None
+
+
+def _port(value: Any) -> Any:
+    return value if type(value) is int and 0 <= value <= 65535 else None
+
+
+def _flag(value: Any) -> Any:
+    return value if type(value) is bool else None
+
+
+def _count(value: Any) -> Any:
+    return value if type(value) is int and value >= 1 else None
+
+
+def _count_or_off(value: Any) -> Any:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and value == value and value != float("inf")
+
+
+def _seconds(value: Any) -> Any:
+    return value if _number(value) and value > 0 else None
+
+
+def _seconds_or_off(value: Any) -> Any:
+    return value if _number(value) and value >= 0 else None
+
+
+def _one_of(*choices: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        return value if value in choices else None
+
+    return check
+
+
+def _names(value: Any) -> Any:
+    """A list or tuple of str, kept as a tuple."""
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    return None
+
+
+def _secret(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else None
+
+
+def _row(default: Any, check: Callable[[Any], Any], allowed: str, reason: str) -> Setting:
+    return Setting(default, check, allowed, reason)
+
+
+_BYTES = "a number of bytes from 1"
+_COUNT = "a whole number from 1"
+_COUNT_OFF = "a whole number, 0 for no limit"
+_SECONDS = "seconds, more than 0"
+_SECONDS_OFF = "seconds, 0 for no limit"
+_FLAG = "True or False"
+
+SETTINGS: dict[str, Setting] = {
+    # Where to listen.
+    "http_host": _row("127.0.0.1", _text, "a host name or address", "address of the HTTP port"),
+    "http_port": _row(8000, _port, "0 to 65535", "HTTP port; 0 takes a free one"),
+    "tcp_host": _row("127.0.0.1", _text, "a host name or address", "address of the TCP port"),
+    "tcp_port": _row(8001, _port, "0 to 65535", "TCP port; 0 takes a free one"),
+    "reuse_port": _row(False, _flag, _FLAG, "SO_REUSEPORT: several processes share the ports"),
+    "backlog": _row(1024, _count, _COUNT, "connections the kernel holds until we accept them"),
+    # How it shows itself.
+    "info": _row(True, _flag, _FLAG, "the framework's own console lines"),
+    "access_log": _row(True, _flag, _FLAG, "a console line for each request, with info"),
+    "debug": _row(False, _flag, _FLAG, "development only: tracebacks to the client, thread checks"),
+    "trace": _row(False, _flag, _FLAG, "print each hop of a request: thread, module, what"),
+    "log_colors": _row(
+        "auto",
+        _one_of("auto", "always", "never"),
+        "auto, always or never",
+        "colours in console lines; auto: on a terminal only",
+    ),
+    # Connections.
+    "max_connections": _row(
+        10000, _count, _COUNT, "open connections of both protocols; over it a 503 and close"
+    ),
+    "max_connections_per_ip": _row(0, _count_or_off, _COUNT_OFF, "open connections of one address"),
+    "max_accepts": _row(64, _count, _COUNT, "connections accepted in one turn"),
+    "accept_pause": _row(0.1, _seconds, _SECONDS, "pause of accepting when descriptors ran out"),
+    "recv_size": _row(64 * KIB, _count, _BYTES, "read from one connection in one turn"),
+    "loop_budget_ms": _row(5, _count, "milliseconds from 1", "parsing for one connection a turn"),
+    "slow_callback_ms": _row(
+        100, _count, "milliseconds from 1", "a turn longer than this is logged"
+    ),
+    "write_high_water": _row(
+        256 * KIB, _count, _BYTES, "unsent bytes at which we stop reading and producing"
+    ),
+    "write_low_water": _row(64 * KIB, _count, _BYTES, "unsent bytes at which we go on"),
+    "send_timeout": _row(
+        30.0, _seconds, _SECONDS, "a peer that takes no byte for so long is reset"
+    ),
+    "linger_timeout": _row(
+        2.0, _seconds, _SECONDS, "wait after our FIN, so that the peer can read the last answer"
+    ),
+    "shutdown_timeout": _row(10.0, _seconds_or_off, "seconds", "grace for what is under way"),
+    # HTTP.
+    "header_timeout": _row(10.0, _seconds, _SECONDS, "a whole request head, from its first byte"),
+    "body_timeout": _row(20.0, _seconds, _SECONDS, "without a byte of the body"),
+    "min_body_rate": _row(
+        256,
+        _count_or_off,
+        "bytes per second, 0 for no limit",
+        "average of a body after the first body_timeout seconds",
+    ),
+    "keep_alive_timeout": _row(30.0, _seconds, _SECONDS, "a kept connection between requests"),
+    "keep_alive_requests": _row(0, _count_or_off, _COUNT_OFF, "requests of one connection"),
+    "max_request_line": _row(8 * KIB, _count, _BYTES, "the request line; over it a 414"),
+    "max_header_size": _row(32 * KIB, _count, _BYTES, "the whole head; over it a 431"),
+    "max_headers": _row(100, _count, _COUNT, "fields of a head; over it a 431"),
+    "max_body_size": _row(10 * MIB, _count_or_off, "a number of bytes", "a body; over it a 413"),
+    "max_chunk_line": _row(
+        256, _count, _BYTES, "a chunk's size line with its extensions; over it a 400"
+    ),
+    "handler_timeout": _row(
+        0.0, _seconds_or_off, _SECONDS_OFF, "a handler's time; over it a 504 and a logged stack"
+    ),
+    # Forms and uploads.
+    "max_form_fields": _row(1000, _count, _COUNT, "fields of a form; over it a 413"),
+    "max_form_parts": _row(1000, _count, _COUNT, "parts of a multipart body; over it a 413"),
+    "max_form_memory": _row(MIB, _count, _BYTES, "text fields of a multipart body; over it a 413"),
+    "max_part_headers": _row(16, _count, _COUNT, "header fields of a part; over it a 413"),
+    "max_part_header_size": _row(8 * KIB, _count, _BYTES, "headers of a part; over it a 413"),
+    "upload_memory": _row(
+        256 * KIB, _count, _BYTES, "an uploaded file kept in memory; a larger one is on disk"
+    ),
+    # TCP.
+    "tcp_keep_alive": _row(False, _flag, _FLAG, "long-lived TCP connections, needed for push"),
+    "so_keepalive": _row(True, _flag, _FLAG, "the kernel probes silent long-lived peers"),
+    "tcp_idle_timeout": _row(
+        0.0, _seconds_or_off, _SECONDS_OFF, "a long-lived TCP connection without a message"
+    ),
+    "tcp_message_timeout": _row(
+        30.0, _seconds, _SECONDS, "a TCP message, from its first byte to its last"
+    ),
+    "tcp_max_message": _row(MIB, _count, _BYTES, "one TCP message; over it an error and close"),
+    "tcp_max_depth": _row(64, _count, _COUNT, "nesting of a JSON or XML message"),
+    "tcp_send_limit": _row(MIB, _count, _BYTES, "pushes waiting for one client"),
+    "slow_client_policy": _row(
+        "disconnect",
+        _one_of("disconnect", "drop_oldest", "drop_newest", "latest"),
+        "disconnect, drop_oldest, drop_newest or latest",
+        "what happens to a client over tcp_send_limit",
+    ),
+    # Workers.
+    "worker_threads": _row(64, _count, _COUNT, "threads for handlers, started by need"),
+    "worker_queue_limit": _row(
+        1000, _count, _COUNT, "requests waiting for a thread; over it a 503"
+    ),
+    "stream_workers": _row(64, _count, _COUNT, "threads for streams' generators"),
+    "task_workers": _row(5, _count, _COUNT, "threads for background tasks"),
+    "task_queue_limit": _row(100000, _count, _COUNT, "background tasks waiting"),
+    # Server-sent events and cookies.
+    "heartbeat": _row(15.0, _seconds, _SECONDS, "a comment on a silent EventStream"),
+    "event_buffer": _row(
+        256 * KIB, _count, _BYTES, "events waiting for one client; over it it is cut"
+    ),
+    "secret_key": _row(
+        b"", _secret, "bytes or str", "signs cookies; empty: signed cookies are refused"
+    ),
+}
+
+
+class Config:
+    """The settings of one server. Set them before `run`; any thread may read.
+
+    Raises ConfigError where a name does not exist (with the nearest one that does) or a
+    value is not allowed.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        values = self.__dict__
+        for name, setting in SETTINGS.items():
+            values[name] = setting.default
+        self.update(**settings)
+
+    def update(self, **settings: Any) -> None:
+        """Change several settings; if one is wrong, none is changed."""
+        checked = {name: _checked(name, value) for name, value in settings.items()}
+        self.__dict__.update(checked)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = _checked(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what the instance does not hold: an unknown name.
+        if name.startswith("__"):
+            raise AttributeError(name)  # copy and pickle probe for these
+        raise ConfigError(_unknown(name))
+
+    def __delattr__(self, name: str) -> None:
+        raise ConfigError(f"setting {name!r} cannot be deleted")
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self.__dict__.items())
+
+    def __repr__(self) -> str:
+        changed = ", ".join(
+            f"{name}={value!r}" if name != "secret_key" else "secret_key=..."
+            for name, value in self
+            if value != SETTINGS[name].default
+        )
+        return f"Config({changed})"
+
+
+def _checked(name: str, value: Any) -> Any:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise ConfigError(_unknown(name))
+    kept = setting.check(value)
+    if kept is None:
+        raise ConfigError(f"{name} = {value!r} is not allowed: it takes {setting.allowed}")
+    return kept
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, SETTINGS, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    return f"there is no setting {name!r}{hint}"

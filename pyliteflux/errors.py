@@ -1,0 +1,131 @@
+"""Every exception of the package, in one tree: who is at fault decides the branch.
+
+::
+
+    PyLiteFluxError
+    ├── ProtocolError            the peer's fault: carries `status`, answered, then closed
+    │   ├── BadRequest           400  it breaks the grammar, or could be read in two ways
+    │   ├── RequestLineTooLong   414
+    │   ├── HeadTooLarge         431
+    │   ├── BodyTooLarge         413
+    │   ├── ExpectationFailed    417
+    │   ├── NotSupported         501  a method or transfer coding nobody here knows
+    │   ├── VersionNotSupported  505
+    │   ├── FrameTooLong         a TCP message over its limit: the stream is lost
+    │   └── BadMessage           a TCP message that cannot be read: the stream goes on
+    ├── HTTPError                an answer, raised by a handler or a middleware
+    ├── ConfigError              also a ValueError and an AttributeError
+    ├── RouteError               also a ValueError
+    ├── PoolFull                 a bounded queue is at its bound
+    └── ReactorClosed            the loop that was to run this has ended
+
+Chapter: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class PyLiteFluxError(Exception):
+    """The root: catches everything that this package raises on purpose."""
+
+
+class ProtocolError(PyLiteFluxError):
+    """The peer broke the protocol. Its connection gets one answer and is closed.
+
+    status: the HTTP status that says so.
+    code: the machine-readable name that a TCP client gets.
+    """
+
+    status = 400
+    code = "bad_message"
+
+
+class BadRequest(ProtocolError):
+    """The request breaks the grammar, or could be read in two ways."""
+
+
+class RequestLineTooLong(ProtocolError):
+    """RFC 9112 section 3: a request-target longer than the server wishes to parse."""
+
+    status = 414
+
+
+class HeadTooLarge(ProtocolError):
+    """RFC 6585 section 5: the header fields (or trailers) are over a limit."""
+
+    status = 431
+
+
+class BodyTooLarge(ProtocolError):
+    """RFC 9110 section 15.5.14: the content is over a limit."""
+
+    status = 413
+
+
+class ExpectationFailed(ProtocolError):
+    """RFC 9110 section 15.5.18: an Expect other than 100-continue."""
+
+    status = 417
+
+
+class NotSupported(ProtocolError):
+    """RFC 9110 section 15.6.2: a method or transfer coding that is not implemented."""
+
+    status = 501
+
+
+class VersionNotSupported(ProtocolError):
+    """RFC 9110 section 15.6.6: a major version of HTTP that is not 1."""
+
+    status = 505
+
+
+class FrameTooLong(ProtocolError):
+    """A TCP message over its limit. Where it ends is unknown, so the stream is lost."""
+
+    status = 413
+    code = "message_too_large"
+    data_type = "raw"  # The format it was being read as: "json", "xml" or "raw".
+
+
+class BadMessage(ProtocolError):
+    """A TCP message that cannot be read. The framer is in step at the next one."""
+
+    data_type = "raw"  # The format it was being read as: "json", "xml" or "raw".
+
+
+class HTTPError(PyLiteFluxError):
+    """An answer, raised from anywhere in a handler or a middleware.
+
+    status: 400 to 599. message: the text of the ``"error"`` member, or any JSON value that
+    is to be the whole body; None means the status's own phrase. headers: added fields.
+    """
+
+    def __init__(
+        self, status: int, message: Any = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(f"HTTPError status must be 400 to 599, not {status!r}")
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers) if headers else {}
+
+
+class ConfigError(PyLiteFluxError, ValueError, AttributeError):
+    """A setting that does not exist, or a value that it does not allow."""
+
+
+class RouteError(PyLiteFluxError, ValueError):
+    """A route that cannot be registered as it was written."""
+
+
+class PoolFull(PyLiteFluxError):
+    """The bounded queue of a worker pool is full: refuse now, or come back later."""
+
+
+class ReactorClosed(PyLiteFluxError):
+    """The reactor has ended, so what was handed to it will never run."""

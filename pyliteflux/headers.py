@@ -1,0 +1,188 @@
+"""Header fields: names in any letter case, a name may come more than once.
+
+`Headers` is what a handler reads (RFC 9110 section 5). `check_field` is the one gate that
+every field we *send* passes: a value with a line end in it would become a second field, or
+a second response, of the attacker's choosing (response splitting, CVE-2018-1000164).
+
+Chapter: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+# RFC 9110 section 5.6.2, token.
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_IS_TOKEN = re.compile(TOKEN).fullmatch
+# What a value must not hold: every control but HTAB (RFC 9110 section 5.5), and what latin-1
+# cannot write.
+_BAD_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]").search
+
+
+class Headers(Mapping[str, str]):
+    """The fields of one received message, read-only. Look-up ignores letter case.
+
+    Repeated fields read as one value joined with ``", "`` (RFC 9110 section 5.3);
+    `getlist` gives each. Iteration yields each name once, in lower case.
+    """
+
+    __slots__ = ("_pairs", "joined")
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs = pairs if type(pairs) is list else list(pairs)
+        joined: dict[str, str] = {}
+        for name, value in self._pairs:
+            name = name.lower()
+            # Cookie is the one list that is joined with "; " (RFC 6265 section 5.4).
+            if name in joined:
+                separator = "; " if name == "cookie" else ", "
+                joined[name] += separator + value  # At most max_headers times.
+            else:
+                joined[name] = value
+        # Lower-case name -> joined value. For parsers; not to be changed.
+        self.joined = joined
+
+    def __getitem__(self, name: str) -> str:
+        return self.joined[name.lower()]
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """Return the value of a field, repeated ones joined, or `default`."""
+        return self.joined.get(name.lower(), default)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self.joined
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.joined)
+
+    def __len__(self) -> int:
+        return len(self.joined)
+
+    def getlist(self, name: str) -> list[str]:
+        """Return every value of a field, in the order received; [] if there is none."""
+        name = name.lower()
+        return [value for field, value in self._pairs if field.lower() == name]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return a copy of the fields as they were received: names, order, repetition."""
+        return list(self._pairs)
+
+    def __repr__(self) -> str:
+        return f"Headers({self._pairs!r})"
+
+
+def check_field(name: str, value: str) -> None:
+    """Let a field to be sent pass, or raise ValueError that names what is wrong with it."""
+    if not isinstance(name, str) or not _IS_TOKEN(name):
+        raise ValueError(f"header name {name!r} is not a token (RFC 9110 section 5.6.2)")
+    if not isinstance(value, str):
+        raise ValueError(f"header {name}: the value must be a str, not {type(value).__name__}")
+    bad = _BAD_IN_VALUE(value)
+    if bad is not None:
+        raise ValueError(f"header {name}: {bad.group()!r} is not allowed in a value")
+
+
+class MutableHeaders:
+    """The fields of a response to be sent. Look-up ignores letter case; order is kept.
+
+    Assigning replaces every field of that name, `add` appends one more (Set-Cookie). Values
+    are checked when the head is written, so that a mistake is one 500 and one log line.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, fields: object = None) -> None:
+        self._pairs: list[tuple[str, str]] = []
+        if fields is not None:
+            self.update(fields)
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: str) -> None:
+        del self[name]
+        self._pairs.append((name, value))
+
+    def __delitem__(self, name: str) -> None:
+        lower = name.lower()
+        self._pairs = [pair for pair in self._pairs if pair[0].lower() != lower]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self._pairs))
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the first value of a field, or `default`."""
+        lower = name.lower()
+        for field, value in self._pairs:
+            if field.lower() == lower:
+                return value
+        return default
+
+    def setdefault(self, name: str, value: str) -> str:
+        """Set a field unless it is there; return what it is then."""
+        present = self.get(name)
+        if present is None:
+            self._pairs.append((name, value))
+            return value
+        return present
+
+    def add(self, name: str, value: str) -> None:
+        """Append a field, whether or not one of that name is there."""
+        self._pairs.append((name, value))
+
+    def getlist(self, name: str) -> list[str]:
+        """Return every value of a field; [] if there is none."""
+        lower = name.lower()
+        return [value for field, value in self._pairs if field.lower() == lower]
+
+    def update(self, fields: object) -> None:
+        """Set fields from a mapping, or append from an iterable of (name, value) pairs.
+
+        Raises TypeError where it is neither; numbers are taken for their decimal text.
+        """
+        if isinstance(fields, MutableHeaders):
+            for name in fields:
+                del self[name]
+            self._pairs += fields.items()  # All of a name: there may be several Set-Cookie.
+            return
+        items = getattr(fields, "items", None)
+        if items is not None:
+            for name, value in items():
+                self[name] = value if isinstance(value, str) else _field_text(name, value)
+            return
+        try:
+            for name, value in fields:  # type: ignore[attr-defined]
+                self.add(name, value if isinstance(value, str) else _field_text(name, value))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"headers must be a mapping or (name, value) pairs: {error}") from None
+
+    def add_vary(self, name: str) -> None:
+        """Note that the response depends on a request field (RFC 9110 section 12.5.5)."""
+        present = self.get("Vary")
+        if present is None:
+            self["Vary"] = name
+        elif present != "*" and name.lower() not in {v.strip().lower() for v in present.split(",")}:
+            self["Vary"] = f"{present}, {name}"
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return a copy of the fields, in order."""
+        return list(self._pairs)
+
+    def __repr__(self) -> str:
+        return f"MutableHeaders({self._pairs!r})"
+
+
+def _field_text(name: object, value: object) -> str:
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise TypeError(f"header {name!r}: the value must be a str, not {type(value).__name__}")

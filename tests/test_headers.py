@@ -1,0 +1,138 @@
+"""headers: look-up in any letter case, repetition, and the one gate to the wire (Q4, A3)."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Mapping
+from typing import Any
+
+from pyliteflux.headers import Headers, MutableHeaders, check_field
+
+
+class HeadersTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.pairs = [("X-List", "a"), ("Host", "b"), ("x-list", "c, d"), ("X-LIST", "")]
+        self.headers = Headers(self.pairs)
+
+    def test_look_up_ignores_letter_case(self) -> None:
+        """Q4: RFC 9110 section 5.1."""
+        for name in ("Host", "host", "HOST", "hOST"):
+            self.assertEqual(self.headers[name], "b")
+            self.assertEqual(self.headers.get(name), "b")
+            self.assertIn(name, self.headers)
+        self.assertNotIn("X-Other", self.headers)
+        self.assertNotIn(5, self.headers)
+        self.assertIsNone(self.headers.get("X-Other"))
+        self.assertEqual(self.headers.get("X-Other", "default"), "default")
+        with self.assertRaises(KeyError):
+            self.headers["X-Other"]
+
+    def test_repeated_fields_are_joined_and_can_be_had_one_by_one(self) -> None:
+        """Q4: RFC 9110 section 5.3."""
+        self.assertEqual(self.headers["X-List"], "a, c, d, ")
+        self.assertEqual(self.headers.getlist("x-LIST"), ["a", "c, d", ""])
+        self.assertEqual(self.headers.getlist("nothing"), [])
+
+    def test_cookies_are_joined_with_semicolons(self) -> None:
+        """RFC 6265 section 5.4."""
+        self.assertEqual(Headers([("Cookie", "a=1"), ("cookie", "b=2")])["Cookie"], "a=1; b=2")
+
+    def test_it_is_a_read_only_mapping(self) -> None:
+        """Q4."""
+        self.assertIsInstance(self.headers, Mapping)
+        self.assertEqual(list(self.headers), ["x-list", "host"])
+        self.assertEqual(len(self.headers), 2)
+        self.assertEqual(dict(self.headers), {"x-list": "a, c, d, ", "host": "b"})
+        with self.assertRaises(TypeError):
+            self.headers["Host"] = "other"  # type: ignore[index]
+
+    def test_the_pairs_are_those_received(self) -> None:
+        copy = self.headers.pairs()
+        self.assertEqual(copy, self.pairs)
+        copy.clear()
+        self.assertEqual(self.headers.pairs(), self.pairs)
+
+    def test_none_is_a_mapping_too(self) -> None:
+        self.assertEqual((len(Headers()), Headers().getlist("a"), dict(Headers())), (0, [], {}))
+
+
+class CheckFieldTests(unittest.TestCase):
+    def test_each_control_in_a_value_is_refused_but_tab(self) -> None:
+        """A3: RFC 9110 section 5.5. CR and LF would begin a field of the attacker's."""
+        for code in range(0x200):
+            value = f"a{chr(code)}b"
+            allowed = code == 9 or 0x20 <= code < 0x7F or 0x80 <= code <= 0xFF
+            with self.subTest(code):
+                if allowed:
+                    check_field("X-A", value)
+                else:
+                    with self.assertRaisesRegex(ValueError, "X-A.*not allowed"):
+                        check_field("X-A", value)
+
+    def test_a_line_end_is_refused_wherever_it_stands(self) -> None:
+        """A3."""
+        for value in ("\n", "a\n", "\na", "a\r", "a\r\nX: y", "a\0", "\x0b", "\x7f", "\ud800"):
+            with self.assertRaises(ValueError):
+                check_field("X-A", value)
+
+    def test_a_name_is_a_token(self) -> None:
+        """A3: RFC 9110 section 5.6.2."""
+        for name in ("X-A", "!#$%&'*+-.^_`|~09azAZ"):
+            check_field(name, "")
+        for name in ("", "X A", "X:A", "X-A\r\n", "X-A\n", "Ü", "X\0", "(", None, 5, b"X"):
+            with self.subTest(name), self.assertRaisesRegex(ValueError, "not a token"):
+                check_field(name, "a")  # type: ignore[arg-type]
+
+    def test_a_value_is_a_str(self) -> None:
+        for value in (None, 5, b"a", ["a"]):
+            with self.assertRaisesRegex(ValueError, "X-A.*must be a str"):
+                check_field("X-A", value)  # type: ignore[arg-type]
+
+
+class MutableHeadersTests(unittest.TestCase):
+    def test_assigning_replaces_and_add_appends(self) -> None:
+        headers = MutableHeaders()
+        headers["X-A"] = "1"
+        headers.add("x-a", "2")
+        self.assertEqual(headers.getlist("X-a"), ["1", "2"])
+        self.assertEqual(headers["X-A"], "1")
+        headers["x-A"] = "3"
+        self.assertEqual(headers.items(), [("x-A", "3")])
+        del headers["X-A"]
+        self.assertNotIn("X-A", headers)
+        self.assertEqual(len(headers), 0)
+        with self.assertRaises(KeyError):
+            headers["X-A"]
+
+    def test_it_takes_mappings_and_pairs_and_keeps_neither(self) -> None:
+        """A4."""
+        given: list[Any] = [{"X-A": "1"}, [("X-A", "1")], MutableHeaders({"X-A": "1"}),
+                            iter([("X-A", "1")]), Headers([("x-a", "1")])]  # fmt: skip
+        for fields in given:
+            headers = MutableHeaders(fields)
+            self.assertEqual(headers["x-a"], "1")
+            headers["X-B"] = "2"
+        self.assertEqual(given[:2], [{"X-A": "1"}, [("X-A", "1")]])
+        self.assertEqual(len(given[2]), 1)
+
+    def test_numbers_are_written_and_the_rest_is_refused(self) -> None:
+        self.assertEqual(MutableHeaders({"A": 5, "B": 1.5}).items(), [("A", "5"), ("B", "1.5")])
+        for fields in ({"A": None}, {"A": b"1"}, {"A": ["1"]}, [("A", None)], 5, "X: y", ["AB C"],
+                       [("A", "1", "2")]):  # fmt: skip
+            with self.subTest(fields), self.assertRaises(TypeError):
+                MutableHeaders(fields)
+
+    def test_setdefault_and_vary(self) -> None:
+        headers = MutableHeaders()
+        self.assertEqual(headers.setdefault("X-A", "1"), "1")
+        self.assertEqual(headers.setdefault("x-a", "2"), "1")
+        for name in ("Origin", "Accept", "origin"):
+            headers.add_vary(name)
+        self.assertEqual(headers["Vary"], "Origin, Accept")
+        headers["Vary"] = "*"
+        headers.add_vary("Origin")
+        self.assertEqual(headers["Vary"], "*")
+
+
+if __name__ == "__main__":
+    unittest.main()

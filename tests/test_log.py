@@ -1,0 +1,214 @@
+"""log: a thin front, lines that nobody can forge, and a console that cleans up (C7, L1)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import subprocess
+import sys
+import unittest
+from collections.abc import Iterator
+from typing import Any
+
+from pyliteflux import Logger
+from pyliteflux.log import Console, access, application, escape, framework, one_line
+from tests.support import captured_logs
+
+PACKAGE = logging.getLogger("pyliteflux")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def console(
+    info: bool = True, colours: str = "auto", debug: bool = False, stream: Any = None
+) -> Iterator[Any]:
+    """Attach a console to a stream of ours; no other handler is in the way."""
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    stream = io.StringIO() if stream is None else stream
+    stderr, sys.stderr = sys.stderr, stream
+    one = Console()
+    try:
+        one.attach(info, colours, debug)
+        yield stream
+    finally:
+        one.detach(info)
+        sys.stderr = stderr
+        root.handlers = handlers
+
+
+class EscapeTests(unittest.TestCase):
+    def test_no_control_is_left(self) -> None:
+        """L1: C0, DEL, C1, line separators."""
+        controls = [*range(0x20), 0x7F, *range(0x80, 0xA0), 0x2028, 0x2029]
+        for code in controls:
+            for function in (one_line, escape):
+                text = function(f"a{chr(code)}b")
+                self.assertNotIn(chr(code), text)
+                self.assertTrue(text.startswith("a\\x") and text.endswith("b"))
+        for fine in ("a b", "é你", "😀", "~"):
+            self.assertEqual(escape(fine), fine)
+
+    def test_an_escape_cannot_be_forged(self) -> None:
+        """L1: a peer's backslash is told from ours."""
+        self.assertEqual(escape("\\x0a"), "\\\\x0a")
+        self.assertNotEqual(escape("\\x0a"), escape("\n"))
+
+
+class LoggerTests(unittest.TestCase):
+    def test_each_method_logs_at_its_level(self) -> None:
+        """L1: with arguments, at the place of the caller."""
+        with captured_logs() as logs, self.level(logging.DEBUG):
+            Logger.debug("a %s", 1)
+            Logger.info("b %d", 2)
+            Logger.warning("c")
+            Logger.error("d %(x)s", {"x": 4})
+            Logger.log("e")
+            Logger.log("f", level="error")
+            Logger.log("g", level=logging.WARNING)
+        self.assertEqual(
+            [(record.levelname, record.getMessage()) for record in logs.records],
+            [("DEBUG", "a 1"), ("INFO", "b 2"), ("WARNING", "c"), ("ERROR", "d 4"), ("INFO", "e"),
+             ("ERROR", "f"), ("WARNING", "g")],
+        )  # fmt: skip
+        for record in logs.records:
+            self.assertEqual(record.name, "pyliteflux.app")
+            self.assertEqual(record.pathname, __file__)
+            self.assertEqual(record.funcName, "test_each_method_logs_at_its_level")
+
+    def test_an_exception_comes_with_its_traceback(self) -> None:
+        with captured_logs() as logs:
+            try:
+                raise ValueError("inside")
+            except ValueError:
+                Logger.exception("it failed")
+        self.assertIn("ValueError: inside", logs.lines()[0])
+
+    def test_anything_may_be_logged(self) -> None:
+        """L1."""
+        with captured_logs() as logs, self.level(logging.INFO):
+            for value in (5, None, {"a": 1}, ValueError("x"), "100%"):
+                Logger.info(value)
+        self.assertEqual(logs.lines(), ["5", "None", "{'a': 1}", "x", "100%"])
+
+    def test_controls_never_reach_a_line_raw(self) -> None:
+        """L1: CVE-2020-7694; neither in the message nor in its arguments."""
+        with captured_logs() as logs, self.level(logging.INFO):
+            Logger.info("user \x1b[31mred\n%s", "12:00 ERROR forged\r\n")
+        (line,) = logs.lines()
+        self.assertEqual(line, "user \\x1b[31mred\\x0a12:00 ERROR forged\\x0d\\x0a")
+
+    @contextlib.contextmanager
+    def level(self, level: int) -> Iterator[None]:
+        before = application.level
+        application.setLevel(level)
+        try:
+            yield
+        finally:
+            application.setLevel(before)
+
+
+class ConsoleTests(unittest.TestCase):
+    def test_info_shows_and_silences_the_framework_only(self) -> None:
+        """C7."""
+        for info in (True, False):
+            with console(info) as stream:
+                framework.info("serving")
+                access.info("GET /")
+                framework.warning("careful")
+                Logger.info("the user")
+                Logger.debug("details")
+            text = stream.getvalue()
+            self.assertEqual("serving" in text, info)
+            self.assertEqual("GET /" in text, info)
+            for shown in ("careful", "the user", "details"):
+                self.assertIn(shown, text)
+
+    def test_everything_is_put_back(self) -> None:
+        """C7, N1."""
+
+        def state() -> Any:
+            loggers = (PACKAGE, framework, access, application)
+            return [(one.level, list(one.handlers), list(one.filters)) for one in loggers]
+
+        before = state()
+        for info in (True, False):
+            with console(info):
+                self.assertNotEqual(state(), before)
+            self.assertEqual(state(), before)
+
+    def test_a_program_that_configured_logging_gets_every_record_once(self) -> None:
+        stream, own = io.StringIO(), io.StringIO()
+        handler = logging.StreamHandler(own)
+        PACKAGE.addHandler(handler)
+        try:
+            with console(stream=stream):
+                Logger.info("hello")
+        finally:
+            PACKAGE.removeHandler(handler)
+        self.assertEqual((stream.getvalue(), own.getvalue()), ("", "hello\n"))
+
+    def test_colours_are_for_terminals(self) -> None:
+        """L1: unless they are asked for, or not wanted."""
+        for stream, colours, coloured in (
+            (io.StringIO(), "auto", False), (Terminal(), "auto", True),
+            (io.StringIO(), "always", True), (Terminal(), "never", False),
+        ):  # fmt: skip
+            with console(colours=colours, stream=stream):
+                Logger.error("red")
+            self.assertEqual("\x1b[" in stream.getvalue(), coloured)
+
+    def test_one_record_is_one_line_and_what_belongs_to_it_is_indented(self) -> None:
+        """L1: the traceback's lines too, in which a client's text may stand."""
+        with console() as stream:
+            application.error("a\nb %s", "\x1b[2J")
+            try:
+                raise ValueError("first\n12:00:00 INFO forged\x1b[31m")
+            except ValueError:
+                framework.exception("failed")
+        lines = stream.getvalue().splitlines()
+        own = [line for line in lines if not line.startswith("    ")]
+        self.assertEqual(len(own), 2, lines)
+        self.assertTrue(own[0].endswith("ERROR a\\x0ab \\x1b[2J"), own[0])
+        self.assertNotIn("\x1b", stream.getvalue())
+
+    def test_what_is_logged_before_any_server_runs_shows_too(self) -> None:
+        """L1: a program's first line must not depend on a server."""
+        script = "from pyliteflux import Logger; Logger.info('hello %s', 'a\\nb')"
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+        )
+        self.assertRegex(done.stderr, r"\A[0-9:]{8} INFO hello a\\x0ab\n\Z")
+        self.assertEqual(done.stdout, "")
+
+    def test_the_last_server_takes_the_console_with_it(self) -> None:
+        """C7, C8: while one of two wants information, it shows."""
+        root = logging.getLogger()
+        handlers, root.handlers = root.handlers, []
+        stream = io.StringIO()
+        stderr, sys.stderr = sys.stderr, stream
+        try:
+            one = Console()
+            one.attach(False)
+            framework.info("first")
+            one.attach(True)
+            framework.info("second")
+            one.detach(True)
+            framework.info("third")
+            one.detach(False)
+            self.assertEqual(PACKAGE.handlers, [])
+        finally:
+            sys.stderr = stderr
+            root.handlers = handlers
+        self.assertEqual([line.split()[-1] for line in stream.getvalue().splitlines()], ["second"])
+
+
+if __name__ == "__main__":
+    unittest.main()
