@@ -1,0 +1,488 @@
+"""One non-blocking socket: bytes in at once, bytes out when the kernel takes them.
+
+The rule: `write` never touches the socket. It queues, and the reactor flushes at the end of
+the turn, so that everything one turn has to say to a peer leaves in one ``send``. What the
+kernel does not take stays here, and only then is the descriptor watched for WRITE (a server
+that always watches for WRITE burns a CPU with one idle client).
+
+Backpressure is felt at the source: over the high watermark `is_congested` tells the channel
+to stop producing, and `drained` tells it to go on once the low watermark is reached.
+
+How a connection ends, from gentle to rude:
+
+``finish``  send what is queued, then FIN, then read and drop until the peer closes too. A
+            plain close() with unread input would make the kernel send RST, and RST takes
+            the last answer out of the peer's hands: a 413 that nobody can read.
+``close``   give the descriptor back; for a peer that has gone.
+``abort``   RST. For a peer that does not read: an ordinary close would leave the kernel
+            holding its megabytes for minutes.
+
+Chapter: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from enum import Enum
+from typing import Any, Protocol
+
+from .loop import READ, WRITE, Reactor
+
+# The most that is gathered from small pieces for one send, in bytes: a copy of this size
+# costs less than a second system call.
+GATHER = 64 * 1024
+# The most one transport sends in one turn, in bytes: a fast reader of a large file must not
+# keep the loop for itself.
+SEND_BUDGET = 1024 * 1024
+# The most one sendfile() may send, in bytes. It bounds how long a cold disk can hold the loop.
+SENDFILE_PIECE = 256 * 1024
+
+_HAS_SENDFILE = hasattr(os, "sendfile")  # Windows has none.
+# What it says of a file system that cannot do it.
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+
+try:
+    import fcntl
+    import termios
+
+    _QUEUE_SIZE: int | None = termios.TIOCOUTQ  # On Linux the same number as SIOCOUTQ.
+except ImportError:  # Windows
+    _QUEUE_SIZE = None
+
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
+
+
+def _held_by_kernel(sock: socket.socket) -> int:
+    """Return the bytes that the peer has not acknowledged yet; 0 where nobody can tell."""
+    if _QUEUE_SIZE is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, _QUEUE_SIZE, b"\0\0\0\0"), sys.byteorder)
+    except OSError:
+        return 0
+
+
+class CloseReason(Enum):
+    """Why a connection ended: for the debug log and the statistics."""
+
+    DONE = "the conversation was over"
+    PEER_CLOSED = "the peer closed"
+    PEER_RESET = "the peer reset the connection or has gone"
+    PROTOCOL_ERROR = "the peer broke the protocol"
+    IDLE_TIMEOUT = "nothing was asked for too long"
+    READ_TIMEOUT = "a request or message did not arrive in time"
+    SEND_TIMEOUT = "the peer took no bytes for too long"
+    LINGER_TIMEOUT = "the peer did not close after our last answer"
+    SLOW_CLIENT = "too many pushes were waiting for the peer"
+    STREAM_FAILED = "a stream failed before its end"
+    BUSY = "too many connections"
+    SHUTDOWN = "the server was stopped"
+    INTERNAL_ERROR = "an error of ours"
+
+
+class Channel(Protocol):
+    """What a transport reports to: the conversation above it."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come; never empty."""
+
+    def eof_received(self) -> None:
+        """The peer will send no more. It may still read: its half of the socket is closed."""
+
+    def flushed(self) -> None:
+        """Everything written is with the kernel now."""
+
+    def drained(self) -> None:
+        """After congestion: the low watermark is reached, produce again."""
+
+    def connection_lost(self, reason: CloseReason) -> None:
+        """The transport is closed. Called exactly once, and nothing comes after it."""
+
+
+class FileRange:
+    """A piece of an open file to be sent by the kernel. Owns its descriptor.
+
+    offset, count: bytes. `close` is called when it is sent or given up.
+    """
+
+    __slots__ = ("fd", "offset", "count")
+
+    def __init__(self, fd: int, offset: int, count: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Transport:
+    """One connection's socket and its unsent bytes. Reactor thread only.
+
+    high_water, low_water, recv_size: bytes.
+    """
+
+    __slots__ = (
+        "_reactor",
+        "_sock",
+        "_channel",
+        "_recv_size",
+        "_high_water",
+        "_low_water",
+        "_unsent",
+        "_flush_due",
+        "_interest",
+        "_wants_read",
+        "_was_congested",
+        "_finishing",
+        "_fin_sent",
+        "_sees_eof",
+        "_reason",
+        "_kernel_held",
+        "size",
+        "progressed",
+        "is_open",
+    )
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        recv_size: int = 64 * 1024,
+        high_water: int = 256 * 1024,
+        low_water: int = 64 * 1024,
+    ) -> None:
+        self._reactor = reactor
+        self._sock = sock
+        self._channel: Channel | None = None
+        self._recv_size = recv_size
+        self._high_water = high_water
+        self._low_water = low_water
+        # A list, not a deque: an empty deque costs 600 bytes for every idle connection.
+        self._unsent: list[bytes | memoryview | FileRange] = []
+        self._flush_due = False
+        self._interest = 0  # What the selector watches for now: READ | WRITE.
+        self._wants_read = False
+        self._was_congested = False
+        self._finishing = False
+        self._fin_sent = False
+        self._sees_eof = False
+        self._reason = CloseReason.DONE
+        self._kernel_held = 0  # What is_stalled() saw last.
+        self.size = 0  # Unsent bytes.
+        self.progressed = reactor.now  # When the kernel last took a byte, or had all of them.
+        self.is_open = True
+
+    def attach(self, channel: Channel) -> None:
+        """Start: from now on what happens on the socket is told to `channel`."""
+        self._channel = channel
+        self._wants_read = True
+        self._watch()
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, or -1 once it is closed."""
+        return self._sock.fileno()
+
+    @property
+    def is_congested(self) -> bool:
+        """True while more than the high watermark is unsent."""
+        return self.size > self._high_water
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be written before it is congested; below 0 while it is."""
+        return self._high_water - self.size
+
+    @property
+    def is_above_low_water(self) -> bool:
+        """True while more than the low watermark is unsent."""
+        return self.size > self._low_water
+
+    @property
+    def is_finishing(self) -> bool:
+        """True from `finish` on: nothing more may be written."""
+        return self._finishing
+
+    @property
+    def fin_is_sent(self) -> bool:
+        """True once our FIN is out and we only wait for the peer's."""
+        return self._fin_sent
+
+    def is_stalled(self, now: float, timeout: float) -> bool:
+        """Tell whether bytes wait and the peer took none for `timeout` seconds.
+
+        To be asked once a second or so while bytes wait. The kernel calls a socket writable
+        only when a good part of its buffer is free, which takes a slow reader minutes; so
+        what lies in that buffer is looked at too, and where it shrinks the peer is alive.
+        """
+        if self.size == 0:
+            return False
+        held = _held_by_kernel(self._sock)
+        if held < self._kernel_held:
+            self.progressed = now
+        self._kernel_held = held
+        return now - self.progressed >= timeout
+
+    # --- in
+
+    def on_readable(self) -> None:
+        """Read once; called by the reactor."""
+        if not self._interest & READ:
+            return
+        try:
+            data = self._sock.recv(self._recv_size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close(CloseReason.PEER_RESET)
+            return
+        if not data:
+            self._on_eof()
+        elif not self._finishing:
+            self._channel.data_received(data)  # type: ignore[union-attr]
+
+    def _on_eof(self) -> None:
+        # A socket at EOF stays readable for ever: watching it further would spin.
+        self._sees_eof = True
+        self._wants_read = False
+        self._watch()
+        if not self._finishing:
+            self._channel.eof_received()  # type: ignore[union-attr]
+        elif self._fin_sent:
+            self.close(self._reason)
+
+    def pause_reading(self) -> None:
+        """Let the kernel's buffer, and then the peer's, fill up."""
+        if self._wants_read:
+            self._wants_read = False
+            self._watch()
+
+    def resume_reading(self) -> None:
+        """Read again, unless the peer has said that there is no more."""
+        if not self._wants_read and not self._sees_eof and self.is_open:
+            self._wants_read = True
+            self._watch()
+
+    def _watch(self) -> None:
+        """Bring what the selector watches for in line with what we want to know."""
+        wanted = READ if self._wants_read else 0
+        if self._unsent and not self._flush_due:
+            wanted |= WRITE
+        if wanted == self._interest:
+            return
+        before, self._interest = self._interest, wanted
+        if not before:
+            self._reactor.register(self, wanted)
+        elif wanted:
+            self._reactor.modify(self, wanted)
+        else:
+            self._reactor.unregister(self)
+
+    # --- out
+
+    def write(self, data: bytes | FileRange) -> None:
+        """Queue bytes, or a piece of a file, for the end of this turn. Never blocks."""
+        if self._reactor.debug:
+            self._reactor.check_thread()
+        if not self.is_open or self._finishing or not len(data):
+            if isinstance(data, FileRange):
+                data.close()
+            return
+        if not self._unsent:
+            self.progressed = self._reactor.now
+            self._flush_due = True
+            self._reactor.flush_at_turn_end(self)
+        self._unsent.append(data)
+        self.size += len(data)
+
+    def flush(self) -> None:
+        """The end of the turn: send what was written during it."""
+        self._flush_due = False
+        if self.is_open:
+            self._send()
+
+    def on_writable(self) -> None:
+        """The kernel has room again; called by the reactor."""
+        if self.is_open and self._interest & WRITE:
+            self._send()
+
+    def _send(self) -> None:
+        """Send until all is out, the kernel is full, or the budget of this turn is used."""
+        unsent = self._unsent
+        budget = SEND_BUDGET
+        # Before anything is sent: who found no room during this turn waits for `drained`, even
+        # where the kernel now takes enough to be below the mark again.
+        if self.size >= self._high_water:
+            self._was_congested = True
+        try:
+            while unsent and budget > 0:
+                piece = unsent[0]
+                if isinstance(piece, FileRange):
+                    sent = self._send_file(piece)
+                else:
+                    sent = self._send_bytes(piece)
+                if sent == 0:
+                    break
+                self.size -= sent
+                budget -= sent
+                self.progressed = self._reactor.now
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.close(CloseReason.PEER_RESET)
+            return
+        if unsent:
+            self._watch()
+            if self._was_congested and self.size <= self._low_water:
+                self._was_congested = False
+                self._channel.drained()  # type: ignore[union-attr]
+            return
+        if self._interest & WRITE:
+            self._watch()
+        if self._finishing:
+            self._send_fin()
+            return
+        if self._was_congested:
+            self._was_congested = False
+            self._channel.drained()  # type: ignore[union-attr]
+        if not unsent and self.is_open:
+            self._channel.flushed()  # type: ignore[union-attr]
+
+    def _send_bytes(self, piece: bytes | memoryview) -> int:
+        """Send from the front of the queue, small pieces together. Return what was taken."""
+        unsent = self._unsent
+        taken = 1
+        if len(unsent) > 1 and len(piece) < GATHER:
+            size = len(piece)
+            while taken < len(unsent):
+                following = unsent[taken]
+                if isinstance(following, FileRange) or size + len(following) > GATHER:
+                    break
+                size += len(following)
+                taken += 1
+            if taken > 1:
+                piece = b"".join(unsent[:taken])  # type: ignore[arg-type]
+        sent = self._sock.send(piece)
+        if sent == len(piece):
+            del unsent[:taken]
+        else:
+            unsent[:taken] = [memoryview(piece)[sent:]]  # A view: no copy of what remains.
+        return sent
+
+    def _send_file(self, piece: FileRange) -> int:
+        """Let the kernel send from the file. Return what was taken."""
+        count = min(piece.count, SENDFILE_PIECE)
+        if _HAS_SENDFILE:
+            try:
+                sent = os.sendfile(self._sock.fileno(), piece.fd, piece.offset, count)
+            except OSError as error:
+                if error.errno not in _NO_SENDFILE:
+                    raise
+                sent = self._copy_file(piece, count)
+        else:
+            sent = self._copy_file(piece, count)
+        if sent == 0:
+            # The file has become shorter than we promised: the length cannot be kept, and
+            # a body cut short must not look complete.
+            raise OSError("the file shrank while it was being sent")
+        piece.offset += sent
+        piece.count -= sent
+        if piece.count == 0:
+            piece.close()
+            del self._unsent[0]
+        return sent
+
+    def _copy_file(self, piece: FileRange, count: int) -> int:
+        """Do by hand what sendfile() does; return 0 at the end of the file."""
+        # Every range has a descriptor of its own, but dup() shares the position: it is set
+        # before each read. (pread() would do, but Windows has none.)
+        os.lseek(piece.fd, piece.offset, os.SEEK_SET)
+        data = os.read(piece.fd, count)
+        return self._sock.send(data) if data else 0
+
+    # --- the end
+
+    def finish(self, reason: CloseReason) -> None:
+        """Send what is queued, then FIN, then drop what still comes until the peer closes.
+
+        The caller keeps the deadline; `fin_is_sent` tells which wait it is.
+        """
+        if not self.is_open or self._finishing:
+            return
+        self._finishing = True
+        self._reason = reason
+        if not self._sees_eof:
+            self._wants_read = True  # To see the peer's FIN; what it sends is dropped.
+        self._watch()
+        if not self._unsent:
+            self._send_fin()
+
+    def _send_fin(self) -> None:
+        if self._sees_eof:
+            self.close(self._reason)
+            return
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close(self._reason)
+            return
+        self._fin_sent = True
+        self._channel.flushed()  # type: ignore[union-attr]
+
+    def close(self, reason: CloseReason) -> None:
+        """Give the descriptor back now. What is unsent is lost."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self._interest:
+            self._interest = 0
+            self._reactor.unregister(self)
+        for piece in self._unsent:
+            if isinstance(piece, FileRange):
+                piece.close()
+        self._unsent.clear()
+        self.size = 0
+        self._sock.close()
+        if self._channel is not None:
+            self._channel.connection_lost(reason)
+
+    def abort(self, reason: CloseReason) -> None:
+        """Reset the connection: the peer sees an error, the kernel keeps nothing."""
+        if self.is_open:
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            except OSError:
+                pass
+            self.close(reason)
+
+    def on_failure(self, error: Exception) -> None:
+        """A bug of ours came up while this connection was served: it cannot go on."""
+        self.abort(CloseReason.INTERNAL_ERROR)
+
+    # --- options
+
+    def set_option(self, level: int, name: int, value: int) -> None:
+        """Set a socket option; a peer that has gone meanwhile is not an error here."""
+        try:
+            self._sock.setsockopt(level, name, value)
+        except OSError:
+            pass
+
+    def __repr__(self) -> str:
+        peer: Any = "closed"
+        if self.is_open:
+            try:
+                peer = self._sock.getpeername()
+            except OSError:
+                peer = "gone"
+        return f"<Transport {peer} unsent={self.size}>"

@@ -1,0 +1,286 @@
+"""Threads for code that may block: few while all goes well, many when it gets stuck.
+
+The rule: a job is `run(argument)` on a worker; its result goes back through
+`Reactor.post(deliver, result)`. A worker touches nothing else of ours.
+
+The pool grows by need, not by traffic. Under the GIL one hot worker answers as many small
+requests as the reactor could by itself, because the two hand over in batches: the worker
+drains what a whole turn queued, then the reactor sends the whole batch of answers. Waking
+sixteen workers for sixteen requests loses a third of that to the hand-overs. So:
+
+* a turn's jobs are announced once, at its end, and wake one worker if none is at work;
+* while jobs wait, the reactor looks every `patience` seconds, and where nobody has taken
+  one since, the running workers must be blocked: it wakes or starts another one, then two,
+  four ... up to `max_threads`. Fifty handlers that sleep all run within some 15 ms;
+* idle workers park in a stack: the one that ran last is warm, and the others can time out.
+
+A worker announces its answers when it runs out of jobs, not one by one. That cannot delay
+one for long: as long as jobs wait, the reactor wakes up to look anyway.
+
+Threads are daemons of our own: `concurrent.futures` joins its threads at exit, and one
+stuck handler would keep the process alive.
+
+Chapter: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NamedTuple
+
+from ..errors import PoolFull, ReactorClosed
+from ..log import framework as log
+from .loop import Reactor
+
+PATIENCE = 0.002  # seconds without progress after which the pool grows
+IDLE_TIME = 30.0  # seconds after which a parked worker ends
+
+
+class Job(NamedTuple):
+    """run(argument) on a worker, then deliver(result) on the reactor, unless it is None."""
+
+    number: int  # Counts up in the order of the queue.
+    run: Callable[[Any], Any]
+    argument: Any
+    deliver: Callable[[Any], object] | None
+
+
+class _Worker:
+    """One thread, and the lock it sleeps on while it is parked."""
+
+    __slots__ = ("bell", "thread", "job")
+
+    def __init__(self) -> None:
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.thread: threading.Thread | None = None
+        self.job: Job | None = None  # What it runs now; read by stack_of().
+
+
+class WorkerPool:
+    """A bounded queue and the threads that empty it.
+
+    `submit` may be called by any thread; the rest belongs to the reactor thread.
+    name: for thread names and log lines. max_threads, queue_limit: counts.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        name: str,
+        max_threads: int,
+        queue_limit: int,
+        patience: float = PATIENCE,
+        idle_time: float = IDLE_TIME,
+    ) -> None:
+        # Set once.
+        self.name = name
+        self._reactor = reactor
+        self._queue_limit = queue_limit
+        self._patience = patience
+        self._idle_time = idle_time
+        # Reactor thread only.
+        self._max_threads = max_threads
+        self._watching = False
+        self._step = 1  # How many workers the next look without progress engages.
+        self._expected = 0  # The job at the front if each engaged worker took just one.
+        self._started = 0  # Names threads.
+        # Any thread. The queue's own operations are atomic; the lock guards who is parked.
+        self._queue: deque[Job] = deque()
+        self._lock = threading.Lock()
+        self._parked: list[_Worker] = []
+        self._workers: set[_Worker] = set()
+        self._numbers = count()
+        self._announced = False
+        self._closed = False
+
+    # --- any thread
+
+    def submit(
+        self,
+        run: Callable[[Any], Any],
+        argument: Any,
+        deliver: Callable[[Any], object] | None = None,
+    ) -> None:
+        """Queue a job. Raises PoolFull at the bound, ReactorClosed after `stop`.
+
+        deliver gets the result on the reactor thread, or the exception that `run` raised.
+        """
+        if len(self._queue) >= self._queue_limit:
+            raise PoolFull(f"{self._queue_limit} jobs are waiting for the {self.name} pool")
+        if self._closed:
+            raise ReactorClosed(f"the {self.name} pool has been stopped")
+        self._queue.append(Job(next(self._numbers), run, argument, deliver))
+        # Lowered by the reactor before it looks at the queue: the same order as the waker's.
+        if not self._announced:
+            self._announced = True
+            if threading.get_ident() == self._reactor.thread_id:
+                self._reactor.call_at_turn_end(self._on_announced)
+            else:
+                self._reactor.call_soon_threadsafe(
+                    self._reactor.call_at_turn_end, self._on_announced
+                )
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queue."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """Workers that are not parked."""
+        with self._lock:
+            return len(self._workers) - len(self._parked)
+
+    @property
+    def threads(self) -> int:
+        """Workers that exist."""
+        with self._lock:
+            return len(self._workers)
+
+    @property
+    def owns_current_thread(self) -> bool:
+        """True for code that runs on a worker of this pool."""
+        current = threading.current_thread()
+        with self._lock:
+            return any(worker.thread is current for worker in self._workers)
+
+    def stack_of(self, argument: Any) -> str:
+        """Return the stack of the worker that runs a job with this argument, or ""."""
+        with self._lock:
+            workers = list(self._workers)
+        for worker in workers:
+            job, thread = worker.job, worker.thread
+            if job is not None and job.argument is argument and thread is not None:
+                frame = sys._current_frames().get(thread.ident or 0)
+                return "".join(traceback.format_stack(frame)) if frame else ""
+        return ""
+
+    # --- reactor thread
+
+    def _on_announced(self) -> None:
+        """The end of a turn in which jobs were queued."""
+        self._announced = False
+        if self._closed:
+            return
+        try:
+            front = self._queue[0].number
+        except IndexError:
+            return  # A worker was at work already and has taken them.
+        engaged = self._engage(1) if self.running == 0 else 0
+        if not self._watching:
+            self._watching = True
+            self._step = 1
+            self._expected = front + engaged
+            self._reactor.call_later(self._patience, self._look)
+
+    def _look(self) -> None:
+        """Jobs were waiting one `patience` ago. If nobody has taken one since, help them."""
+        try:
+            front = self._queue[0].number
+        except IndexError:
+            self._watching = False
+            return
+        engaged = 0
+        if front <= self._expected:
+            engaged = self._engage(min(self._step, len(self._queue)))
+            self._step *= 2
+        else:
+            self._step = 1
+        # Those just engaged take one job each. Only what is taken beyond that is progress.
+        self._expected = front + engaged
+        self._reactor.call_later(self._patience, self._look)
+
+    def _engage(self, wanted: int) -> int:
+        """Wake parked workers, then start new ones. Return how many it came to."""
+        engaged = 0
+        with self._lock:
+            while engaged < wanted and self._parked:
+                self._parked.pop().bell.release()
+                engaged += 1
+            while engaged < wanted and len(self._workers) < self._max_threads:
+                worker = _Worker()
+                self._started += 1
+                worker.thread = threading.Thread(
+                    target=self._work,
+                    args=(worker,),
+                    name=f"pyliteflux-{self.name}-{self._started}",
+                    daemon=True,
+                )
+                self._workers.add(worker)
+                try:
+                    worker.thread.start()
+                except RuntimeError:  # Out of threads: those that run must do.
+                    self._workers.discard(worker)
+                    log.error("cannot start another thread for the %s pool", self.name)
+                    break
+                engaged += 1
+        return engaged
+
+    def add_replacement(self) -> None:
+        """Allow one thread more: one of them is stuck in a handler and may never come back."""
+        self._max_threads += 1
+
+    def stop(self) -> list[Any]:
+        """Take no more jobs and let the threads end. Return the arguments of dropped jobs.
+
+        A thread in the middle of a job is not waited for: it is a daemon.
+        """
+        with self._lock:
+            self._closed = True
+            parked, self._parked = self._parked, []
+            dropped = []
+            while self._queue:
+                dropped.append(self._queue.popleft().argument)
+        for worker in parked:
+            worker.bell.release()
+        return dropped
+
+    # --- worker threads
+
+    def _work(self, worker: _Worker) -> None:
+        queue, post = self._queue, self._reactor.post
+        while True:
+            try:
+                job = queue.popleft()
+            except IndexError:
+                self._reactor.wake()  # The batch is complete: announce its answers.
+                if not self._park(worker):
+                    return
+                continue
+            worker.job = job
+            try:
+                result = job.run(job.argument)
+            except BaseException as error:  # Even SystemExit must not cost the pool a thread.
+                result = error
+            worker.job = None
+            if job.deliver is not None:
+                try:
+                    post(job.deliver, result)
+                except ReactorClosed:
+                    return
+            del job, result  # A parked worker must not keep a request alive.
+
+    def _park(self, worker: _Worker) -> bool:
+        """Sleep until there is work. Return False where the thread is to end."""
+        with self._lock:
+            if self._closed:
+                self._workers.discard(worker)
+                return False
+            if self._queue:
+                return True  # It came between our look and the lock.
+            self._parked.append(worker)
+        if worker.bell.acquire(timeout=self._idle_time):
+            return True
+        with self._lock:
+            if worker in self._parked:
+                self._parked.remove(worker)
+                self._workers.discard(worker)
+                return False
+        worker.bell.acquire()  # Somebody woke us in the same instant.
+        return True
