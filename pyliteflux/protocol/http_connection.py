@@ -1,0 +1,208 @@
+"""One side of an HTTP/1.1 conversation, without the socket: RFC 9112 section 9.
+
+The rule: bytes go in with `receive_data`, and `next_event` says what they mean. After an
+error the machine is dead: it raises the same error again and never looks at the rest, for
+the rest may be a request that only an attacker and a confused parser can see.
+
+A request without a body is one event, straight from the buffer to a `RequestHead`. The next
+request is not read before `start_next_cycle`: answers leave in the order of the requests
+because nobody can hold two at once.
+
+Chapter: docs/http.md.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ..errors import BadRequest, BodyTooLarge, ProtocolError
+from .http_body import ChunkedBody, FixedBody
+from .http_head import (
+    DEFAULT_LIMITS,
+    MAX_EMPTY_LINES,
+    HttpLimits,
+    RequestHead,
+    check_head_so_far,
+    parse_head,
+)
+
+
+class Signal(Enum):
+    """What `next_event` returns where it is neither a head nor a piece of a body."""
+
+    NEED_DATA = "nothing whole is here: receive more"
+    END = "the body of the current request is complete"
+
+
+NEED_DATA = Signal.NEED_DATA
+END = Signal.END
+
+
+class State(Enum):
+    """What the peer is in the middle of."""
+
+    IDLE = "between requests, or within a head"
+    BODY = "within a body"
+    DONE = "the request is whole; the next one waits for start_next_cycle"
+    CLOSED = "the peer has ended its side properly"
+    FAILED = "the peer has broken the protocol"
+
+    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
+
+
+IDLE, BODY, DONE = State.IDLE, State.BODY, State.DONE
+CLOSED, FAILED = State.CLOSED, State.FAILED
+
+NEXT = {
+    IDLE: {BODY, DONE, CLOSED, FAILED},
+    BODY: {DONE, FAILED},
+    DONE: {IDLE},
+    CLOSED: set(),
+    FAILED: set(),
+}
+
+
+class HttpConnection:
+    """The receiving half of one connection: a stream of bytes becomes a stream of requests."""
+
+    __slots__ = (
+        "_limits",
+        "_buffer",
+        "_searched",
+        "_empty_lines",
+        "_body",
+        "_at_eof",
+        "_error",
+        "state",
+        "head",
+        "body_limit",
+    )
+
+    def __init__(self, limits: HttpLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+        self._searched = 0  # So many leading bytes hold no end of a head.
+        self._empty_lines = 0
+        self._body: FixedBody | ChunkedBody | None = None
+        self._at_eof = False
+        self._error: ProtocolError | None = None
+        self.state = IDLE
+        # Bytes. May be changed for the current request between its head and the next event.
+        self.body_limit = limits.body
+        self.head: RequestHead | None = None  # The current request's.
+
+    def _move(self, new: State) -> None:
+        assert new in NEXT[self.state], (self.state, new)
+        self.state = new
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet turned into events."""
+        return len(self._buffer)
+
+    @property
+    def keep_alive(self) -> bool:
+        """May the connection persist after this request, as far as the peer decides it?"""
+        return self.head is not None and self.head.keep_alive and self.state is DONE
+
+    @property
+    def is_at_eof(self) -> bool:
+        """True once the peer has said that it will send no more."""
+        return self._at_eof
+
+    def receive_data(self, data: bytes) -> None:
+        """Add bytes just received. Looks at none of them."""
+        self._buffer += data
+
+    def receive_eof(self) -> None:
+        """The peer will send no more."""
+        self._at_eof = True
+
+    def next_event(self) -> RequestHead | bytes | Signal:
+        """Return the next head, piece of its body, END of its body, or NEED_DATA.
+
+        A head whose `has_body` is False is a whole request: no END follows. Raises
+        ProtocolError, and from then on raises that one again.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            if self.state is IDLE:
+                return self._next_head()
+            if self.state is BODY:
+                return self._next_piece()
+            return NEED_DATA
+        except ProtocolError as error:
+            self._move(FAILED)
+            self._error = error
+            self._buffer.clear()
+            raise
+
+    def start_next_cycle(self) -> None:
+        """The answer is given: read the next request, which may already be here."""
+        self._move(IDLE)
+        self.head = None
+        self._body = None
+        self.body_limit = self._limits.body
+
+    def _next_head(self) -> RequestHead | Signal:
+        buffer = self._buffer
+        if buffer.startswith(b"\r\n"):
+            self._skip_empty_lines()
+        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        limits = self._limits
+        if end < 0:
+            if buffer and buffer != b"\r":  # A lone CR may become an empty line.
+                check_head_so_far(buffer, limits, self._searched)
+                self._searched = len(buffer)
+            if self._at_eof:
+                if buffer:
+                    raise BadRequest("the connection ended within a request head")
+                self._move(CLOSED)
+            return NEED_DATA
+        end += 4
+        data = bytes(buffer[:end])
+        if end > limits.head or data.find(b"\r\n") > limits.request_line:
+            check_head_so_far(data, limits)
+        head = parse_head(data, limits)
+        self._move(BODY if head.has_body else DONE)
+        del buffer[:end]
+        self._searched = 0
+        self._empty_lines = 0
+        self.head = head
+        return head
+
+    def _skip_empty_lines(self) -> None:
+        """RFC 9112 section 2.2: ignore a few CRLFs before a request line."""
+        buffer = self._buffer
+        while buffer.startswith(b"\r\n"):
+            self._empty_lines += 1
+            if self._empty_lines > MAX_EMPTY_LINES:
+                raise BadRequest(f"more than {MAX_EMPTY_LINES} empty lines before a request")
+            del buffer[:2]
+        self._searched = 0
+
+    def _next_piece(self) -> bytes | Signal:
+        body = self._body
+        if body is None:
+            body = self._body = self._start_body()
+        data = body.take(self._buffer)
+        if data:
+            return data
+        if body.is_complete:
+            self._move(DONE)
+            return END
+        if self._at_eof:
+            # A body cut short must never look complete (RFC 9112 section 8).
+            raise BadRequest("the connection ended within a request body")
+        return NEED_DATA
+
+    def _start_body(self) -> FixedBody | ChunkedBody:
+        assert self.head is not None
+        length = self.head.content_length
+        if length is None:
+            return ChunkedBody(self._limits._replace(body=self.body_limit))
+        if length > self.body_limit:
+            # Refused before a byte of it is read (RFC 9110 section 15.5.14).
+            raise BodyTooLarge(f"the body has {length} bytes, limit {self.body_limit}")
+        return FixedBody(length)

@@ -1,0 +1,379 @@
+"""A request head: the request line and the header fields (RFC 9112 sections 2, 3 and 5).
+
+The rule: one compiled regular expression checks a whole head at C speed, and only a head it
+refuses is looked at slowly, to say what is wrong. There is one grammar, the strict one. What
+the RFC lets a server repair (a bare LF, a folded line, a second Host) is where two servers
+in a row read two different requests, and that is how requests are smuggled.
+
+Chapter: docs/http.md.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
+
+from ..errors import (
+    BadRequest,
+    BodyTooLarge,
+    ExpectationFailed,
+    HeadTooLarge,
+    NotSupported,
+    ProtocolError,
+    RequestLineTooLong,
+    VersionNotSupported,
+)
+from ..headers import TOKEN, Headers
+
+
+class HttpLimits(NamedTuple):
+    """How much of a request we are willing to look at. Bytes, but for `fields`."""
+
+    request_line: int = 8 * 1024
+    head: int = 32 * 1024
+    fields: int = 100
+    chunk_line: int = 256
+    body: int = 10 * 1024 * 1024
+
+    @classmethod
+    def from_config(cls, config: Any) -> HttpLimits:
+        """Return the limits that a `Config` sets."""
+        return cls(
+            request_line=config.max_request_line,
+            head=config.max_header_size,
+            fields=config.max_headers,
+            chunk_line=config.max_chunk_line,
+            body=config.max_body_size,
+        )
+
+
+DEFAULT_LIMITS = HttpLimits()
+
+# RFC 9112 section 2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the
+# request-line". Old clients send one after a POST; nobody sends more than a few.
+MAX_EMPTY_LINES = 8
+
+# RFC 9110 section 9 and RFC 5789. CONNECT and TRACE are known but not implemented here: the
+# one needs a tunnel, the other shows a client's cookies to its scripts.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+_TOKEN = TOKEN.encode()
+# RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
+_VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
+# No part can match what the next one begins with, so there is nothing to backtrack into.
+_HEAD = re.compile(
+    rb"(%(token)s) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])\r\n((?:%(token)s:%(value)s\r\n)*)\r\n"
+    % {b"token": _TOKEN, b"value": _VALUE}
+).fullmatch
+_FIELDS = re.compile(rb"(?:%s:%s\r\n)*" % (_TOKEN, _VALUE)).fullmatch
+# Applied only to what _HEAD has let pass: name, and value without the blanks around it.
+_SPLIT = re.compile(r"([^:]+):[ \t]*((?:[^\r]*[^\r \t])?)[ \t]*\r\n").findall
+_BARE_LF = re.compile(rb"(?<!\r)\n").search
+_LINE = re.compile(rb"%s [\x21-\x7e]+ HTTP/[0-9]\.[0-9]" % _TOKEN).fullmatch
+# What every request line begins like, however little of it is here.
+_LINE_SO_FAR = re.compile(
+    rb"%s(?: (?:[\x21-\x7e]+(?: (?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.(?:[0-9]\r?)?)?)?)?)?)?)?)?)?)?)?"
+    % _TOKEN
+).match
+
+# RFC 3986 section 3: pchar, and what the URL standard lets browsers send as it is.
+_PCHAR = r"A-Za-z0-9\-._~!$&'()*+,;=:@\[\]|^`{}"
+_PATH = re.compile(rf"/(?:[{_PCHAR}/]|%[0-9A-Fa-f]{{2}})*").fullmatch
+_QUERY = re.compile(rf"[{_PCHAR}/?%\\]*").fullmatch
+# RFC 3986 section 3.2.2 and RFC 9110 section 7.2: uri-host [ ":" port ].
+_HOST = re.compile(
+    r"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*|(\[[^\[\]]*\]))(?::([0-9]*))?"
+).fullmatch
+_IPV6_CHARS = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]").fullmatch
+_IPV_FUTURE = re.compile(r"\[[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+\]").fullmatch
+_ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)(.*)").fullmatch
+_ALL_DIGITS = re.compile(r"[0-9]+").fullmatch  # Not str.isdigit, not int(): ASCII, no sign.
+# 18 digits are under 2**63 and far over every limit.
+_MAX_LENGTH_DIGITS = 18
+
+
+class RequestHead:
+    """A request line and its fields, checked. Set once, by `parse_head`, and then shared:
+    two requests with the same bytes have the same head.
+
+    target: as received. path: still percent-encoded; "*" for the asterisk form. query: without
+    the "?". host: from the target if it has one, else from Host (RFC 9112 section 3.2.2).
+    content_length: None where there is no body, or a chunked one.
+    """
+
+    __slots__ = (
+        "method",
+        "target",
+        "path",
+        "query",
+        "version",
+        "headers",
+        "host",
+        "has_body",
+        "is_chunked",
+        "content_length",
+        "expects_continue",
+        "keep_alive",
+    )
+
+    method: str
+    target: str
+    path: str
+    query: str
+    version: tuple[int, int]
+    headers: Headers
+    host: str
+    has_body: bool
+    is_chunked: bool
+    content_length: int | None
+    expects_continue: bool
+    keep_alive: bool
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method} {self.target} HTTP/{self.version[0]}.{self.version[1]}>"
+
+
+def parse_head(data: bytes, limits: HttpLimits) -> RequestHead:
+    """Return the request head that `data` is: all of it, up to and with the empty line.
+
+    Clients repeat themselves to the letter: a browser that polls, a device that reports, a
+    load generator. The same bytes always mean the same, so they are parsed once and the
+    head is remembered: a look-up costs a tenth of the parsing.
+    Raises ProtocolError with the status that answers it.
+    """
+    return _parse_known(data, limits) if len(data) <= _LONGEST_KNOWN else _parse(data, limits)
+
+
+def _parse(data: bytes, limits: HttpLimits) -> RequestHead:
+    """Parse a head that is seen for the first time, or is too long to be remembered."""
+    match = _HEAD(data)
+    if match is None:
+        explain_bad_head(data)
+    method, target, major, minor, block = match.groups()
+    if major != b"1":
+        raise VersionNotSupported(f"HTTP/{major.decode()}.{minor.decode()} is not spoken here")
+    head = RequestHead()
+    head.method = method.decode()
+    head.target = target.decode()
+    # A higher minor version is read as the highest we know (RFC 9110 section 2.5).
+    head.version = version = (1, 1) if minor != b"0" else (1, 0)
+    # latin-1: any byte is a character, so obs-text survives (RFC 9110 section 5.5).
+    fields = _SPLIT(block.decode("latin-1"))
+    if len(fields) > limits.fields:
+        raise HeadTooLarge(f"{len(fields)} header fields, limit {limits.fields}")
+    head.headers = headers = Headers(fields)
+    values = headers.joined  # local: looked up once per field below
+    _check_host(head, values.get("host"))
+    _split_target(head)
+    if head.method not in METHODS:
+        raise NotSupported(f"the method {head.method} is not implemented")
+    head.has_body = head.is_chunked = False
+    head.content_length = None
+    if "transfer-encoding" in values or "content-length" in values:
+        _measure_body(head, values)
+    connection = values.get("connection")
+    if connection is None:
+        head.keep_alive = version == (1, 1)
+    else:
+        # RFC 9112 section 9.3: close wins; 1.0 persists only where it was asked for.
+        options = {option.strip(" \t").lower() for option in connection.split(",")}
+        head.keep_alive = "close" not in options and (version == (1, 1) or "keep-alive" in options)
+    head.expects_continue = False
+    if "expect" in values and version == (1, 1):
+        # RFC 9110 section 10.1.1: a 1.0 client's Expect is ignored.
+        members = {item.strip(" \t").lower() for item in values["expect"].split(",")}
+        if members - {"100-continue", ""}:
+            raise ExpectationFailed("the only expectation that can be met is 100-continue")
+        head.expects_continue = head.has_body and "100-continue" in members
+    return head
+
+
+# What is refused is not remembered, so what it holds is bounded: some 2 MB at the very most.
+_LONGEST_KNOWN = 1024  # bytes
+_parse_known = lru_cache(maxsize=512)(_parse)
+
+
+def _check_host(head: RequestHead, value: str | None) -> None:
+    """RFC 9112 section 3.2: exactly one Host in 1.1, and in any version a valid one."""
+    if value is None:
+        if head.version == (1, 1):
+            raise BadRequest("the Host field is missing")
+        head.host = ""
+        return
+    if "," in value and len(head.headers.getlist("host")) > 1:
+        raise BadRequest("more than one Host field")
+    head.host = _valid_host(value)
+
+
+def _valid_host(value: str) -> str:
+    match = _HOST(value)
+    if match is None:
+        raise BadRequest("the Host field is not a host and an optional port")
+    literal, port = match.groups()
+    if literal is not None and not _is_ip_literal(literal):
+        raise BadRequest("the Host field holds a bad IP literal")
+    if port and (len(port) > 5 or int(port) > 65535):
+        raise BadRequest("the Host field holds a port over 65535")
+    return value
+
+
+def _is_ip_literal(literal: str) -> bool:
+    """RFC 3986 section 3.2.2, in its brackets."""
+    if _IPV_FUTURE(literal):
+        return True
+    if not _IPV6_CHARS(literal):
+        return False
+    try:
+        ipaddress.IPv6Address(literal[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def _split_target(head: RequestHead) -> None:
+    """RFC 9112 section 3.2: which of the four forms is the target, and what does it name?"""
+    target = head.target
+    if target[0] != "/":
+        target = _target_of_other_form(head, target)
+        if target == "*":
+            head.path, head.query = "*", ""
+            return
+    path, mark, query = target.partition("?")
+    if not _PATH(path):
+        raise BadRequest("the path holds a character or a percent-encoding that a URI cannot")
+    if mark and not _QUERY(query):
+        raise BadRequest("the query holds a character that a URI cannot")
+    head.path = path
+    head.query = query
+
+
+def _target_of_other_form(head: RequestHead, target: str) -> str:
+    """Return path and query of an absolute or asterisk target; refuse the rest."""
+    method = head.method
+    if method == "CONNECT":
+        raise NotSupported("CONNECT is not implemented: this is no proxy")
+    if target == "*":
+        if method != "OPTIONS":
+            raise BadRequest("the target * belongs to OPTIONS")
+        return "*"
+    match = _ABSOLUTE(target)
+    if match is None:
+        raise BadRequest("the target is neither a path nor an absolute URI")
+    scheme, authority, rest = match.groups()
+    if scheme.lower() not in ("http", "https"):
+        raise BadRequest("the target names a scheme that is not http or https")
+    if "@" in authority:
+        # RFC 9110 section 4.2.4: an error, as its only use today is to deceive.
+        raise BadRequest("the target holds user information")
+    # RFC 9112 section 3.2.2: the target's authority replaces what Host says.
+    head.host = _valid_host(authority)
+    if not authority or authority[0] == ":":
+        raise BadRequest("the target has an empty host")  # RFC 9110 section 4.2.1
+    if rest.startswith("/"):
+        return rest
+    return "/" + rest  # RFC 3986 section 6.2.3: an empty path is "/".
+
+
+def _measure_body(head: RequestHead, values: dict[str, str]) -> None:
+    """RFC 9112 section 6.3, as far as it is about requests: how long is the body?
+
+    Every case that two parsers could read in two ways is refused (request smuggling).
+    """
+    coding = values.get("transfer-encoding")
+    length = values.get("content-length")
+    if coding is not None:
+        if head.version == (1, 0):
+            raise BadRequest("Transfer-Encoding in HTTP/1.0")  # RFC 9112 section 6.1
+        if length is not None:
+            raise BadRequest("both Transfer-Encoding and Content-Length")
+        if coding.lower() != "chunked":
+            codings = [item.strip(" \t").lower() for item in coding.split(",")]
+            if codings[-1] == "chunked" and "chunked" not in codings[:-1] and all(codings):
+                # RFC 9112 section 6.1: a coding that is not understood is a 501.
+                raise NotSupported("the only transfer coding understood is chunked")
+            raise BadRequest("Transfer-Encoding does not end in one chunked")
+        head.has_body = head.is_chunked = True
+        return
+    assert length is not None  # The caller looked: one of the two is there.
+    if not _ALL_DIGITS(length):
+        raise BadRequest("Content-Length is not one number")
+    if len(length) > _MAX_LENGTH_DIGITS:
+        raise BodyTooLarge(f"Content-Length has {len(length)} digits")
+    head.content_length = int(length)
+    head.has_body = head.content_length > 0
+
+
+def check_head_so_far(data: bytes | bytearray, limits: HttpLimits, checked: int = 0) -> None:
+    """Refuse a head that is not whole yet but cannot become a good one.
+
+    Without this a TLS handshake, or a client that ends its lines with a bare LF, would be
+    waited for until the deadline. checked: so many leading bytes have passed before.
+    Raises ProtocolError for the fault that comes first in the stream, so that the answer
+    does not depend on how the network cut it.
+    """
+    faults: list[tuple[int, ProtocolError]] = []
+    line_end = data.find(b"\r\n")
+    if line_end < 0 or line_end >= checked - 1:
+        line = bytes(data if line_end < 0 else data[:line_end])
+        good = _LINE_SO_FAR(line)
+        if line and (good is None or good.end() < len(line)):
+            faults.append((good.end() if good else 0, _bad_line(line)))
+        elif line_end >= 0 and not _LINE(line):
+            faults.append((line_end, _bad_line(line)))  # It ends too early: HTTP/0.9, a banner.
+        if len(line.removesuffix(b"\r")) > limits.request_line:
+            error = RequestLineTooLong(f"the request line is over {limits.request_line} bytes")
+            faults.append((limits.request_line, error))
+    if len(data) > limits.head:
+        faults.append((limits.head, HeadTooLarge(f"the head is over {limits.head} bytes")))
+    bare = _BARE_LF(data, max(0, checked - 1))
+    if bare is not None:
+        faults.append((bare.start(), BadRequest("a line ends in LF without CR")))
+    if faults:
+        raise min(faults, key=lambda fault: fault[0])[1]
+
+
+def explain_bad_head(data: bytes) -> NoReturn:
+    """Raise what is wrong with a whole head that the grammar refused."""
+    lines = data.split(b"\r\n")
+    if not _LINE(lines[0]):
+        raise _bad_line(lines[0])
+    for number, line in enumerate(lines[1:-2], 2):
+        if not _FIELDS(line + b"\r\n"):
+            raise BadRequest(f"line {number} of the head: {_field_fault(line)}")
+    raise BadRequest("the head cannot be read")
+
+
+def _bad_line(line: bytes) -> ProtocolError:
+    if line.startswith(b"\x16\x03"):
+        return BadRequest("this looks like a TLS handshake; this port speaks plain HTTP")
+    if any(byte >= 0x80 for byte in line):
+        return BadRequest("the request line holds a byte that is not ASCII")
+    return BadRequest("the request line is not 'method SP target SP HTTP/1.1'")
+
+
+def _field_fault(line: bytes) -> str:
+    if line[:1] in (b" ", b"\t"):
+        return "it begins with a blank; folded lines are not accepted"  # section 5.2
+    name, colon, value = line.partition(b":")
+    if not colon:
+        return "it has no colon"
+    if name != name.rstrip(b" \t"):
+        return "there is a blank before the colon"  # section 5.1: MUST be refused
+    if not re.fullmatch(_TOKEN, name):
+        return "the field name is not a token"
+    return "the field value holds a control character"
+
+
+def check_trailers(data: bytes, limits: HttpLimits) -> None:
+    """Check a chunked body's trailer fields (RFC 9112 section 7.1.2), to be dropped.
+
+    They are never merged into the header: a trailer that says Host or Content-Length would
+    be read by whoever comes after us (RFC 9110 section 6.5.1).
+    """
+    if not _FIELDS(data):
+        raise BadRequest("a trailer field is not 'name: value'")
+    count = data.count(b"\r\n")
+    if count > limits.fields:
+        raise HeadTooLarge(f"{count} trailer fields, limit {limits.fields}")
