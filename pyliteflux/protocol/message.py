@@ -1,0 +1,421 @@
+"""What a TCP message says, and how an answer is written: JSON, XML, or a line of text.
+
+The rule: the answer comes in the format of the question, on one line that ends with LF, so a
+client needs nothing but ``readline`` to stay in step (T2). The first half of the file reads
+the three formats, the second half writes them.
+
+Chapter: docs/tcp.md.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Any, Final
+from xml.parsers import expat
+
+from ..errors import BadMessage
+from ..jsontext import dumps, loads
+from .framing import MAX_DEPTH, Frame, bad_message
+
+MAX_ATTRIBUTES = 64  # Of one XML element; ours has two. Bounds what a start tag makes expat do.
+
+
+class _NoId(enum.Enum):
+    """The type of `NO_ID`: an id may be any JSON value, null too, so None cannot mean "none"."""
+
+    NO_ID = "the message has no id"
+
+
+NO_ID: Final = _NoId.NO_ID
+
+
+class Message:
+    """One command of a client.
+
+    data: any JSON value, None where a JSON message has none; of XML a dict of the children,
+    or the text; of a line the rest of it, a str. headers: empty but for JSON. raw: the bytes
+    as they came. id: to be echoed in the answer, or `NO_ID`.
+    """
+
+    __slots__ = ("command", "data", "data_type", "headers", "id", "raw")
+
+    def __init__(
+        self,
+        data_type: str,
+        command: str,
+        data: Any = None,
+        id: Any = NO_ID,
+        headers: dict[str, str] | None = None,
+        raw: bytes = b"",
+    ) -> None:
+        self.data_type = data_type
+        self.command = command
+        self.data = data
+        self.id = id
+        self.headers = {} if headers is None else headers
+        self.raw = raw
+
+    def __repr__(self) -> str:
+        return f"Message({self.data_type}, {self.command!r})"
+
+
+def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message:
+    """Return what a frame says. Any thread.
+
+    max_depth: of XML elements; a framer has checked it already.
+    Raises BadMessage with ``.data_type``, and with ``.id`` where one could be read. Its text
+    says what is wrong and what is expected, and repeats no byte of the message.
+    """
+    if frame.data_type == "json":
+        return _decode_json(frame.data)
+    if frame.data_type == "xml":
+        return _decode_xml(frame.data, max_depth)
+    return _decode_line(frame.data)
+
+
+# A line: command, blank, data.
+
+_split_line = re.compile(r"[ \t]+").split
+_has_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+
+
+def _decode_line(data: bytes) -> Message:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise bad_message(f"bad line: byte {error.start} is not UTF-8", "raw") from None
+    command, *rest = _split_line(text, maxsplit=1)
+    if not command or _has_control(command):
+        raise bad_message("bad line: it must begin with a command, without controls", "raw")
+    return Message("raw", command, rest[0] if rest else "", raw=data)
+
+
+# JSON: {"command": ..., "data": ..., "id": ..., "headers": ...}.
+
+_JSON_SHAPE = 'expected {"command": "name", "data": ..., "id": ..., "headers": {...}}'
+
+
+def _decode_json(data: bytes) -> Message:
+    try:
+        value = loads(data)
+    except ValueError as error:
+        # No UnicodeDecodeError as it is: its text repeats the byte.
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise bad_message(f"bad JSON: {reason}", "json") from None
+    if not isinstance(value, dict):
+        raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json")
+    id = value.get("id", NO_ID)
+    if not _can_be_echoed(id):
+        raise bad_message('"id" cannot be written as JSON again', "json")
+    known = {} if id is NO_ID else {"id": id}
+    command = value.get("command")
+    if not isinstance(command, str) or not command:
+        fault = "must be a str that is not empty" if "command" in value else "is missing"
+        raise bad_message(f'"command" {fault}; {_JSON_SHAPE}', "json", **known)
+    headers = value.get("headers")
+    if "headers" in value and not _is_headers(headers):
+        raise bad_message(f'"headers" must be an object of str; {_JSON_SHAPE}', "json", **known)
+    return Message("json", command, value.get("data"), id, headers, data)
+
+
+def _can_be_echoed(id: Any) -> bool:
+    """Half a surrogate pair and 1e999 are read but cannot be written: no answer would leave."""
+    if id is NO_ID or id is None or isinstance(id, int):
+        return True
+    try:
+        dumps(id)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_headers(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+# XML: <request command="name" id="..."><child>text</child>...</request>.
+
+_XML_SHAPE = 'expected <request command="name">...</request>'
+
+
+class _Element:
+    """An open element: its text so far, and its children once there is one."""
+
+    __slots__ = ("children", "name", "text")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text: list[str] = []
+        self.children: dict[str, Any] | None = None
+
+    def add(self, name: str, value: Any) -> None:
+        """Add a child; from the second of a name on, they are a list."""
+        if self.children is None:
+            self.children = {}
+        elif name in self.children:
+            known = self.children[name]
+            # A value is a str or a dict, so a list here is always one of ours.
+            if isinstance(known, list):
+                known.append(value)
+            else:
+                self.children[name] = [known, value]
+            return
+        self.children[name] = value
+
+    def value(self) -> Any:
+        """Return a dict of the children (text between them is dropped), else the text."""
+        return "".join(self.text) if self.children is None else self.children
+
+
+class _XmlReader:
+    """Builds a message from what expat reports. Attributes below the root are not read."""
+
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
+        self._open: list[_Element] = []
+        self.root = _Element("")  # Replaced by the first start tag.
+        self.attributes: dict[str, str] = {}  # The root's.
+
+    def read(self, data: bytes) -> None:
+        """Parse a whole document. Raises BadMessage, and whatever expat and codecs raise."""
+        # The encoding is given, not left to the declaration: a framer has read ASCII.
+        parser = expat.ParserCreate("utf-8")
+        parser.buffer_text = True
+        parser.XmlDeclHandler = self._declared
+        parser.StartElementHandler = self._started
+        parser.EndElementHandler = self._ended
+        parser.CharacterDataHandler = self._text
+        # No DTD, no entity, no bomb (billion laughs, CVE-2013-0340), nothing external.
+        parser.StartDoctypeDeclHandler = self._refuse
+        parser.EntityDeclHandler = self._refuse
+        parser.ExternalEntityRefHandler = None
+        parser.Parse(data, True)
+
+    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise bad_message("bad XML: the encoding must be UTF-8", "xml")
+
+    def _refuse(self, *details: Any) -> None:
+        raise bad_message("bad XML: a DOCTYPE or ENTITY declaration is refused", "xml")
+
+    def _started(self, name: str, attributes: dict[str, str]) -> None:
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise bad_message(f"bad XML: over {MAX_ATTRIBUTES} attributes", "xml")
+        element = _Element(name)
+        if not self._open:
+            self.root = element
+            self.attributes = attributes
+        self._open.append(element)
+        if len(self._open) > self._max_depth:
+            raise bad_message(f"nested over {self._max_depth} levels", "xml")
+
+    def _ended(self, name: str) -> None:
+        element = self._open.pop()
+        if self._open:
+            self._open[-1].add(name, element.value())
+
+    def _text(self, text: str) -> None:
+        self._open[-1].text.append(text)
+
+
+def _decode_xml(data: bytes, max_depth: int) -> Message:
+    reader = _XmlReader(max_depth)
+    fault = None
+    try:
+        reader.read(data)
+    except BadMessage as error:
+        fault = str(error)
+    except expat.ExpatError as error:
+        reason = expat.ErrorString(error.code)
+        fault = f"bad XML: {reason}: line {error.lineno}, column {error.offset + 1}"
+    except (ValueError, LookupError, RecursionError):
+        fault = "bad XML: it cannot be read"
+    id = reader.attributes.get("id", NO_ID)
+    command = reader.attributes.get("command")
+    if fault is None and reader.root.name != "request":
+        fault = f"the root element is not <request>; {_XML_SHAPE}"
+    if fault is None and not command:
+        fault = f'the attribute "command" is missing or empty; {_XML_SHAPE}'
+    if fault is not None or not command:
+        known = {} if id is NO_ID else {"id": id}
+        raise bad_message(str(fault), "xml", **known) from None
+    value = reader.root.value()
+    if isinstance(value, str) and not value.strip():
+        value = {}  # Neither children nor text: no child, rather than the blank between tags.
+    return Message("xml", command, value, id, raw=data)
+
+
+# The other way: answers, streams and pushes to bytes.
+
+
+def encode_answer(value: Any, data_type: str, id: Any = NO_ID) -> bytes:
+    """Return a handler's value as an answer in one format, ended by LF. Any thread.
+
+    json: one line. With an id, a dict gets it as its ``"id"`` (the caller's dict is left as it
+    is), anything else becomes ``{"id": ..., "data": value}``. xml: `<response>` on one line,
+    the id an attribute. raw: a str or bytes as it is, an LF added unless it ends with one;
+    anything else as JSON, None too (``null``, since many clients pass over an empty line).
+    Bytes become text in json and xml, invalid UTF-8 replaced.
+    Raises TypeError or ValueError for a value that JSON cannot write.
+    """
+    if data_type == "raw":
+        return _line(value)
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if data_type == "xml":
+        return _xml_document("response", value, id)
+    if id is NO_ID:
+        return dumps(value) + b"\n"
+    if isinstance(value, dict):
+        return dumps({**value, "id": id}) + b"\n"
+    return dumps({"id": id, "data": value}) + b"\n"
+
+
+def encode_error(
+    text: str, code: str, data_type: str, id: Any = NO_ID, status: int | None = None
+) -> bytes:
+    """Return an error in the format of the question; as a line it is its JSON object (T5).
+
+    Never fails for an id that `decode` returned.
+    """
+    # Half a surrogate pair in the text must not cost the client its answer.
+    value: dict[str, Any] = {"error": text.encode(errors="replace").decode(), "code": code}
+    if status is not None:
+        value["status"] = status
+    return encode_answer(value, data_type, id)
+
+
+def encode_chunk(item: Any, data_type: str, id: Any = NO_ID) -> bytes:
+    """Return one item of a stream. Raises as `encode_answer` does. Any thread.
+
+    raw: a line, as in an answer. json: ``{"type": "stream", "data": item, "id": ...}``.
+    xml: ``<stream id="...">...</stream>``.
+    """
+    if data_type == "raw":
+        return _line(item)
+    if isinstance(item, bytes):
+        item = item.decode(errors="replace")
+    if data_type == "xml":
+        return _xml_document("stream", item, id)
+    return _json_event("stream", {"data": item}, id)
+
+
+def encode_end(data_type: str, id: Any = NO_ID) -> bytes:
+    """Return what ends a stream: ``{"type": "end"}`` or ``<end/>``; nothing after raw lines."""
+    if data_type == "raw":
+        return b""
+    if data_type == "xml":
+        return _xml_document("end", None, id)
+    return _json_event("end", {}, id)
+
+
+class PushFrame:
+    """A pushed message as bytes, encoded once for all its clients (P3, P4). Any thread.
+
+    json: ``{"type": "push", "data": message}`` and LF.
+    Raises TypeError or ValueError at once for a message that JSON cannot write.
+    """
+
+    __slots__ = ("_xml", "json")
+
+    def __init__(self, message: Any) -> None:
+        self.json = dumps({"type": "push", "data": message}) + b"\n"
+        self._xml: bytes | None = None
+
+    @property
+    def xml(self) -> bytes:
+        """``<push>...</push>`` and LF, built when first asked for: most clients speak JSON.
+
+        Never raises. A message nested too deeply for elements is written as its JSON text.
+        """
+        if self._xml is None:
+            # From the bytes, not from the message: its owner may have changed it since.
+            try:
+                self._xml = _xml_document("push", loads(self.json)["data"])
+            except ValueError:
+                self._xml = _xml_document("push", self.json.decode().rstrip("\n"))
+        return self._xml  # Two threads may both build it, and build the same.
+
+
+def _line(value: Any) -> bytes:
+    if isinstance(value, str):
+        value = value.encode()
+    elif not isinstance(value, bytes):
+        value = dumps(value)
+    return bytes(value) if value.endswith(b"\n") else value + b"\n"
+
+
+def _json_event(type: str, value: dict[str, Any], id: Any) -> bytes:
+    known = {} if id is NO_ID else {"id": id}
+    return dumps({"type": type, **value, **known}) + b"\n"
+
+
+# Names that every XML 1.0 parser takes, the fourth edition's too: ASCII, Latin-1 letters,
+# kana, CJK ideographs, hangul. Other keys go into an attribute.
+_NAME_START = (
+    r"A-Z_a-z\xc0-\xd6\xd8-\xf6\xf8-\xff\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3"
+)
+_is_name = re.compile(rf"[{_NAME_START}][{_NAME_START}0-9.\-]*").fullmatch
+# XML 1.0 section 2.2: what no document can hold, not even as a reference.
+_not_xml = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ESCAPES = str.maketrans(
+    {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        '"': "&quot;",
+        "\t": "&#9;",  # In an attribute a parser reads a raw one as a space.
+        "\n": "&#10;",  # The answer stays on one line.
+        "\r": "&#13;",  # A parser reads a raw one as LF.
+    }
+)
+
+
+def _escape(text: str) -> str:
+    return _not_xml.sub("\ufffd", text).translate(_ESCAPES)
+
+
+def _xml_document(root: str, value: Any, id: Any = NO_ID) -> bytes:
+    attributes = ""
+    if id is not NO_ID:
+        text = id if isinstance(id, str) else dumps(id).decode()
+        attributes = f' id="{_escape(text)}"'
+    parts: list[str] = []
+    try:
+        _write(parts, root, attributes, value)
+    except RecursionError:
+        raise ValueError("nested too deeply for XML") from None
+    return "".join(parts).encode() + b"\n"
+
+
+def _write(parts: list[str], name: str, attributes: str, value: Any) -> None:
+    """Append an element and all below it. Takes what JSON takes, and raises as JSON does."""
+    if value is None:
+        parts.append(f"<{name}{attributes}/>")
+        return
+    parts.append(f"<{name}{attributes}>")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            text = key if isinstance(key, str) else _scalar(key, "null")
+            if _is_name(text):
+                _write(parts, text, "", item)
+            else:
+                _write(parts, "item", f' key="{_escape(text)}"', item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _write(parts, "item", "", item)
+    else:
+        parts.append(_escape(_scalar(value, "")))
+    parts.append(f"</{name}>")
+
+
+def _scalar(value: Any, none: str) -> str:
+    """Return the text of a value that has no parts, as JSON writes it but without quotes."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return none
+    if not isinstance(value, (bool, int, float)):
+        raise TypeError(f"{type(value).__name__} cannot be written as XML")
+    return dumps(value).decode()
