@@ -1,0 +1,136 @@
+"""`g`: a namespace that is each request's own, without handing it from call to call.
+
+The rule: every request runs in a `contextvars.Context` made for it, and whoever runs a piece
+of it (the handler, a step of its stream, `on_finish`) runs that piece inside the same
+context. So `g`, and any ContextVar of the user's, is right on every thread, and two requests
+can never see each other's.
+
+Chapter: docs/life-of-a-request.md.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from contextvars import Context, ContextVar
+from itertools import count
+from typing import Any
+
+from .. import log
+
+# Unique in this process by the counter, and between processes by the prefix. An id is a name
+# for log lines, not a secret.
+_prefix = secrets.token_hex(4)
+_numbers = count(1)
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has. Any thread."""
+    return f"{_prefix}-{next(_numbers):x}"
+
+
+def _renew_prefix() -> None:
+    global _prefix
+    _prefix = secrets.token_hex(4)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_prefix)
+
+
+class Scope:
+    """What `g` belongs to: a request, or a background task. Has an id, a context, a namespace."""
+
+    # Filled when first asked for: most handlers never look.
+    _namespace: dict[str, Any] | None = None
+    _request_id: str | None = None
+    context: Context
+
+    @property
+    def request_id(self) -> str:
+        """The id of this request: in X-Request-ID, in its log lines, in `g.request_id`."""
+        request_id = self._request_id
+        if request_id is None:
+            request_id = self._request_id = new_request_id()
+        return request_id
+
+    @request_id.setter
+    def request_id(self, value: object) -> None:
+        """Take over an id, from a proxy say. It goes into a header field and into log lines."""
+        text = str(value)
+        if not text.isprintable():
+            raise ValueError(f"a request id must be printable, not {text!r}")
+        self._request_id = text
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """What `g` holds."""
+        namespace = self._namespace
+        if namespace is None:
+            namespace = self._namespace = {}
+        return namespace
+
+
+current_scope: ContextVar[Scope | None] = ContextVar("pyliteflux_scope", default=None)
+_outside = threading.local()  # Outside any request g is the thread's own (G4).
+
+
+def enter(scope: Scope) -> None:
+    """Make this the scope of the running context; it ends with the context."""
+    current_scope.set(scope)
+
+
+def _namespace() -> dict[str, Any]:
+    scope = current_scope.get()
+    return _outside.__dict__ if scope is None else scope.namespace
+
+
+class _RequestGlobals:
+    """The object behind the name `g`. It holds nothing itself."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "request_id":
+            scope = current_scope.get()
+            if scope is not None:
+                return scope.request_id
+        try:
+            return _namespace()[name]
+        except KeyError:
+            raise AttributeError(f"g.{name} has not been set in this request") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "request_id":
+            scope = current_scope.get()
+            if scope is not None:
+                scope.request_id = str(value)
+                return
+        _namespace()[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del _namespace()[name]
+        except KeyError:
+            raise AttributeError(f"g.{name} has not been set in this request") from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and hasattr(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*_namespace(), "request_id"})
+
+    def __repr__(self) -> str:
+        return f"<g {_namespace()!r}>"
+
+
+g = _RequestGlobals()
+
+
+def _current_request_id() -> str | None:
+    scope = current_scope.get()
+    return None if scope is None else scope.request_id
+
+
+log.request_id_of_this_thread = _current_request_id

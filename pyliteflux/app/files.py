@@ -1,0 +1,466 @@
+"""Files as answers: `FileResponse` for one, `StaticFiles` for a directory of them.
+
+The rule: a file is opened once, and everything that is said about it (size, date, tag, range)
+is said about that open descriptor, whatever happens to its name meanwhile. The descriptor has
+one owner at a time: the response, then its `segments`, then the transport, which has the
+kernel send from it. Whoever owns it when the answer turns out not to be sent closes it.
+
+Of paths that come from a client nothing is believed: see `StaticFiles`.
+
+Chapter: docs/files.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import re
+import secrets
+import stat
+import time
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import HTTPError, RouteError
+from ..headers import check_field
+from ..jsontext import dumps
+from ..statuses import phrase
+from .conditions import (
+    Validators,
+    failed_precondition,
+    http_date,
+    parse_http_date,
+    range_is_current,
+)
+from .negotiation import accepts_gzip
+from .ranges import ByteRange, RangeNotSatisfiable, parse_range
+from .response import BYTES, JSON, HTTPResponse, RedirectResponse
+
+# O_NONBLOCK: opening a pipe that nobody writes to would hang a thread for ever. O_NOCTTY: a
+# terminal must not become ours. O_BINARY: Windows would translate line ends. (Python itself
+# adds O_CLOEXEC: PEP 446.)
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# What open() says of a name behind which there is no file that could be sent.
+_NOT_THERE = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENXIO,  # A socket.
+}
+# Bytes the kernel is asked to have in memory when the reactor comes to send them: as much as
+# it sends at once. A cold disk then delays this worker's answer and not the whole loop.
+READ_AHEAD = 256 * 1024
+
+# The same answer on every machine and every Python for what the web is made of; the system's
+# own tables, which `mimetypes` reads, decide about all others.
+_WEB_TYPES = {
+    ".avif": "image/avif",
+    ".css": "text/css",
+    ".htm": "text/html",
+    ".html": "text/html",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".xml": "application/xml",
+}
+_ENCODED_TYPES = {
+    "gzip": "application/gzip",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+}
+
+
+class FileResponse(HTTPResponse):
+    """A regular file, sent by the kernel; with conditions and ranges (RFC 9110 13 and 14).
+
+    path: opened and measured now, in the calling thread; never put a client's words into it
+    unchecked, see `StaticFiles`. content_type: None goes by the name. filename: the browser
+    is to save the file, under this name. conditional: False sends the whole file to whoever
+    asks, without ETag and Last-Modified. max_age: seconds a cache may keep it.
+
+    Raises HTTPError 404 where there is no regular file, other OSErrors as they are. A
+    response is sent once: make one for each request.
+    """
+
+    # Closed by __del__ where nobody else did: a handler may fail after it made this.
+    _fd = -1
+    _extra_flags = 0
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        content_type: str | None = None,
+        filename: str | None = None,
+        status: int = 200,
+        headers: Any = None,
+        conditional: bool = True,
+        max_age: int | None = None,
+    ) -> None:
+        path = os.fspath(path)
+        super().__init__(b"", status, headers, content_type or guess_type(path))
+        if filename is not None:
+            self.headers["Content-Disposition"] = attachment(filename)
+        if max_age is not None:
+            self.headers["Cache-Control"] = f"max-age={int(max_age)}"
+        self.conditional = conditional
+        self._fd, self._stat = _open_regular(path, self._extra_flags)
+        self._length = self._stat.st_size
+
+    @property
+    def length(self) -> int:
+        """Bytes of content: of the file, of the ranges asked for, or of an error."""
+        return self._length
+
+    def encode(self) -> None:
+        """Nothing: what is sent depends on the request, see `prepare`."""
+
+    def prepare(self, request: Any) -> None:
+        """Decide what this request gets: all, ranges, "you have it" (304), 412 or 416.
+
+        Raises TypeError for a TCP message, ValueError where the file has been sent already.
+        """
+        if request.protocol != "http":
+            raise TypeError("a file cannot answer a TCP message: return its content")
+        if self._fd < 0:
+            raise ValueError("a FileResponse is sent once: make a new one for each request")
+        size = self._stat.st_size
+        ranges = [ByteRange(0, size)] if size else []
+        # Conditions are for what would be a 200, and about what the target is: the answer to
+        # a POST is not a version of it (RFC 9110 sections 13.2.1, 14.2).
+        if self.conditional and self.status == 200 and request.method in ("GET", "HEAD"):
+            current = self._set_validators()
+            failed = failed_precondition(request.method, request.headers, current)
+            if failed is not None:
+                self._answer_without_file(failed)
+                return
+            asked = request.headers.get("range") if request.method == "GET" else None
+            if asked is not None and range_is_current(request.headers, current):
+                try:
+                    found = parse_range(asked, size)
+                except RangeNotSatisfiable:
+                    self._answer_without_file(416)
+                    self.headers["Content-Range"] = f"bytes */{size}"
+                    return
+                if found is not None:
+                    self.status = 206
+                    ranges = found
+        if request.method == "HEAD":
+            self.discard()  # The length is known, and nothing else is needed.
+        elif len(ranges) > 1:
+            self._send_parts(ranges)
+        elif ranges:
+            if self.status == 206:
+                self.headers["Content-Range"] = ranges[0].content_range(size)
+            self._send_one(ranges[0])
+
+    def _set_validators(self) -> Validators:
+        """Add ETag, Last-Modified and Accept-Ranges; a handler's own ones win."""
+        headers, info, now = self.headers, self._stat, int(time.time())
+        # A strong tag promises that equal tags are equal bytes. Size and the time of the last
+        # change in nanoseconds keep that, but for a file that is changed twice within one
+        # tick of the file system's clock (some milliseconds), keeps its size, and is asked
+        # for in between, or whose date a deployment sets by hand. Reading all of it would do
+        # better, and would cost as much as sending it.
+        tag = f"{info.st_mtime_ns:x}-{info.st_size:x}"
+        coding = headers.get("Content-Encoding")
+        if coding is not None:
+            tag += f"-{coding}"  # Another representation, another tag (RFC 9110 section 8.8.3.3).
+        etag = headers.setdefault("ETag", f'"{tag}"')
+        # Never in the future: RFC 9110 section 8.8.2.1.
+        modified = min(int(info.st_mtime), now)
+        given = headers.get("Last-Modified")
+        if given is None:
+            headers["Last-Modified"] = http_date(modified)
+        else:
+            parsed = parse_http_date(given)
+            modified = modified if parsed is None else parsed
+        headers["Accept-Ranges"] = "bytes"
+        return Validators(etag, modified, now)
+
+    def _answer_without_file(self, status: int) -> None:
+        """Become a 304, 412 or 416: the file is closed, the fields that describe it go."""
+        self.discard()
+        self.status = status
+        headers = self.headers
+        # Of a 304 remain what a cache updates its copy with: RFC 9110 section 15.4.5.
+        gone = ["Content-Type", "Content-Encoding", "Content-Disposition", "Content-Language"]
+        gone += ["Last-Modified"] if status == 304 else ["ETag", "Last-Modified", "Cache-Control"]
+        for name in gone:
+            del headers[name]
+        self.content_type = None
+        if status != 304:
+            self.body = dumps({"error": phrase(status)})
+            self.content_type = JSON
+        self._length = len(self.body)
+
+    def _send_one(self, part: ByteRange) -> None:
+        self._length = part.length
+        _advise(self._fd, part)
+        self.segments = ((self._fd, part.offset, part.length),)
+        self._fd = -1  # The segment owns it from here on.
+
+    def _send_parts(self, parts: list[ByteRange]) -> None:
+        """multipart/byteranges: RFC 9110 section 14.6."""
+        boundary = secrets.token_hex(16)  # Not to be guessed, so in no file on purpose.
+        content_type = self.headers.get("Content-Type") or self.content_type or BYTES
+        check_field("Content-Type", content_type)  # It does not pass the writer of the head.
+        size = self._stat.st_size
+        segments: list[Any] = []
+        # Seen by `discard` from the first moment: the next dup() may fail.
+        self.segments = segments
+        _advise(self._fd, parts[0])
+        length = 0
+        line_end = ""
+        for part in parts:
+            head = (
+                f"{line_end}--{boundary}\r\nContent-Type: {content_type}\r\n"
+                f"Content-Range: {part.content_range(size)}\r\n\r\n"
+            ).encode("latin-1")
+            segments.append(head)
+            # Each piece of a file closes its descriptor when it is sent.
+            segments.append((os.dup(self._fd), part.offset, part.length))
+            length += len(head) + part.length
+            line_end = "\r\n"
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        segments.append(tail)
+        self._length = length + len(tail)
+        self.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+        os.close(self._fd)
+        self._fd = -1
+
+    def discard(self) -> None:
+        """Close what has not been handed on. Idempotent."""
+        segments, self.segments = self.segments, ()
+        for segment in segments:
+            if isinstance(segment, tuple):
+                os.close(segment[0])
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.discard()
+
+
+class _StaticFileResponse(FileResponse):
+    """The path has been resolved: what is a link by now was put there in the meantime."""
+
+    _extra_flags = _NO_FOLLOW
+
+
+# Names that Windows takes for devices, in any directory and with any extension
+# (CVE-2024-49766, CVE-2025-66221).
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
+_DEVICES |= {f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"}
+_UNSAFE = re.compile(r"[\x00\\]").search
+_DRIVE = re.compile(r"[A-Za-z]:").match
+
+
+class StaticFiles:
+    """A handler that answers with the files below a directory. Register it for "prefix/*".
+
+    directory: links in it may lead anywhere inside it, and nowhere else. index: the file that
+    stands for a directory, None for none; directories are never listed. max_age: as of
+    FileResponse. precompressed: where the client takes gzip and "name.gz" lies beside "name"
+    and is not older, it is sent in its place.
+
+    What a client may name: a file or a directory, in the spelling that the directory has. Not:
+    "..", dot files, empty segments, NUL, backslashes, drives, devices; all of that is a 404.
+    Raises RouteError where the directory does not exist. Worker threads: it reads the disk.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        index: str | None = "index.html",
+        max_age: int | None = None,
+        precompressed: bool = True,
+    ) -> None:
+        self.directory = os.path.abspath(os.fspath(directory))
+        if not os.path.isdir(self.directory):
+            raise RouteError(f"there is no directory {self.directory!r} to serve files from")
+        self.index = index
+        self.max_age = max_age
+        self.precompressed = precompressed
+
+    def __call__(self, request: Any) -> HTTPResponse:
+        """Answer one request; the rest of the path is in ``path_params["*"]``, decoded once."""
+        rest = request.path_params.get("*", "")
+        # Asked each time: where the directory is a link that a deployment moves on, the files
+        # of its new target are served.
+        root = os.path.realpath(self.directory)
+        names, is_slash_form = _names_of(rest)
+        path = _resolve(root, os.path.join(root, *names))
+        if os.path.isdir(path):
+            return self._answer_directory(request, root, path)
+        if is_slash_form:
+            raise HTTPError(404)  # "page.html/": relative links on it would be wrong.
+        return self._answer_file(request, root, path)
+
+    def _answer_directory(self, request: Any, root: str, path: str) -> HTTPResponse:
+        if self.index is None:
+            raise HTTPError(404)
+        index = _resolve(root, os.path.join(path, self.index))
+        if not os.path.isfile(index):
+            raise HTTPError(404)
+        if request.raw_path.endswith("/"):
+            return self._answer_file(request, root, index)
+        # Relative links of the page need the slash. An empty first segment has been refused,
+        # so this cannot begin with two slashes, which would be another host.
+        query = f"?{request.query_string}" if request.query_string else ""
+        return RedirectResponse(f"{request.raw_path}/{query}", 301)
+
+    def _answer_file(self, request: Any, root: str, path: str) -> HTTPResponse:
+        headers = {"X-Content-Type-Options": "nosniff"}
+        content_type = guess_type(path)
+        compressed = self._compressed(root, path)
+        if compressed is not None:
+            headers["Vary"] = "Accept-Encoding"  # Also where it is not taken.
+            if accepts_gzip(request.headers):
+                headers["Content-Encoding"] = "gzip"
+                path = compressed
+        try:
+            return _StaticFileResponse(
+                path, content_type=content_type, headers=headers, max_age=self.max_age
+            )
+        except PermissionError:
+            raise HTTPError(404) from None  # Not for others; not a fault to fill the log with.
+
+    def _compressed(self, root: str, path: str) -> str | None:
+        """Return the path of an up-to-date compressed sibling, if there is one."""
+        if not self.precompressed:
+            return None
+        sibling = path + ".gz"
+        try:
+            if os.stat(sibling).st_mtime_ns < os.stat(path).st_mtime_ns:
+                return None  # Somebody has forgotten to compress the new version.
+            sibling = _resolve(root, sibling)
+        except (OSError, HTTPError):
+            return None
+        return sibling if os.path.isfile(sibling) else None
+
+    def __repr__(self) -> str:
+        return f"<StaticFiles {self.directory}>"
+
+
+def _names_of(rest: str) -> tuple[list[str], bool]:
+    """Return the segments of a path, and whether it ends in a slash. Raises HTTPError 404."""
+    names = rest.split("/")
+    is_slash_form = names[-1] == ""
+    if is_slash_form:
+        names.pop()
+    for name in names:
+        if not _is_plain(name):
+            raise HTTPError(404)
+    return names, is_slash_form
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a segment names something in its directory, on every system."""
+    if not name or name.startswith(".") or _UNSAFE(name) or _DRIVE(name):
+        return False
+    if name[-1] in ". " or (os.name == "nt" and ":" in name):
+        return False  # Windows drops the former, and takes the latter for a hidden stream.
+    return name.partition(".")[0].rstrip(" ").upper() not in _DEVICES
+
+
+def _resolve(root: str, path: str) -> str:
+    """Return a path with all links followed. Raises HTTPError 404 where it leaves the root.
+
+    By commonpath: commonprefix takes "/static-private" for inside of "/static"
+    (CVE-2023-29159).
+    """
+    try:
+        real = os.path.realpath(path)
+        if os.path.commonpath((root, real)) == root:
+            return real
+    except (OSError, ValueError):
+        pass  # Too long, a NUL, half a surrogate pair, another drive.
+    raise HTTPError(404)
+
+
+def _open_regular(path: str, extra_flags: int = 0) -> tuple[int, os.stat_result]:
+    """Return the descriptor and status of a regular file. Raises HTTPError 404, OSError."""
+    try:
+        fd = os.open(path, _OPEN_FLAGS | extra_flags)
+    except ValueError:
+        raise HTTPError(404) from None  # A NUL, or half a surrogate pair.
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            raise HTTPError(404) from None
+        raise
+    try:
+        # Of the descriptor, not of the name: that may be another file by now.
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise HTTPError(404)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, info
+
+
+def _advise(fd: int, part: ByteRange) -> None:
+    """Have the kernel begin to read what the reactor will send first."""
+    if hasattr(os, "posix_fadvise"):
+        count = min(part.length, READ_AHEAD)
+        try:
+            os.posix_fadvise(fd, part.offset, count, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            pass  # It was only advice.
+
+
+def guess_type(path: str) -> str:
+    """Return the media type that a file's name stands for; text is taken for UTF-8."""
+    name = os.path.basename(path)
+    known = _WEB_TYPES.get(os.path.splitext(name)[1].lower())
+    # The slash keeps guess_type from taking "data:..." for a URL of that scheme.
+    kind, encoding = (known, None) if known else mimetypes.guess_type(f"/{name}")
+    if encoding is not None:
+        return _ENCODED_TYPES.get(encoding, BYTES)  # page.html.gz is a gzip file, not a page.
+    if kind is None:
+        return BYTES
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+# Controls, what separates directories, and what turns the direction of writing around: a name
+# that reads "invoice-fdp.exe" from the right looks like another kind of file.
+_BAD_IN_FILENAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u202a-\u202e\u2066-\u2069]")
+_BAD_IN_QUOTES = re.compile(r"[^ !#$&-~]")
+_ATTR_CHARS = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1
+
+
+def attachment(filename: str) -> str:
+    """Return the Content-Disposition that has a browser save under a name: RFC 6266.
+
+    A name beyond ASCII comes twice: in UTF-8 for the browsers, and made simple for the rest.
+    Whatever could end the field or climb to another directory becomes an underscore.
+    """
+    name = _BAD_IN_FILENAME.sub("_", filename)
+    # A quote, and "%": some take it for percent-encoding here (RFC 6266 appendix D).
+    simple = _BAD_IN_QUOTES.sub("_", name)
+    if simple == name:
+        return f'attachment; filename="{name}"'
+    encoded = quote(name.encode("utf-8", "replace"), safe=_ATTR_CHARS)
+    return f"attachment; filename=\"{simple}\"; filename*=UTF-8''{encoded}"

@@ -1,0 +1,247 @@
+"""One request through the app: middlewares in, handler, middlewares out, encoded.
+
+The rule: `handle` always returns an answer. Whatever a handler or a middleware raises ends
+here as a response and at most one logged traceback; the client is told nothing of it (A5).
+It runs on a worker, or on the reactor thread for a route that never blocks; it does not know
+which.
+
+Chapter: docs/life-of-a-request.md.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from ..config import Config
+from ..errors import HTTPError, PoolFull
+from ..log import escape
+from ..log import framework as log
+from .background import BackgroundTasks, TaskQueue
+from .context import enter
+from .debug_page import debug_page, wants_html
+from .middleware import Chain, MiddlewareManager
+from .request import HTTPRequest, Request, TCPRequest
+from .response import (
+    HTTPJSONResponse,
+    HTTPResponse,
+    StreamResponse,
+    error_body,
+    make_response,
+    split_tuple,
+)
+from .routing import Route
+
+RETRY_LATER = {"Retry-After": "1"}
+
+
+class Answer(NamedTuple):
+    """What a TCP message is answered: a value, or a stream of them.
+
+    status: None where the handler set none; it is then not part of the answer. code: names an
+    error for programs.
+    """
+
+    value: Any
+    status: int | None = None
+    code: str | None = None
+    stream: StreamResponse | None = None
+
+
+class Pipeline:
+    """What every request of one server passes. Any thread may handle requests with it."""
+
+    def __init__(self, config: Config, middlewares: MiddlewareManager, tasks: TaskQueue) -> None:
+        self.config = config
+        self._middlewares = middlewares
+        self._tasks = tasks
+        self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
+        self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
+
+    def make_bg(self, request: Request) -> BackgroundTasks:
+        """Return a request's `bg`; called when it is first asked for."""
+        return BackgroundTasks(self._tasks, request, request.has_returned)
+
+    # --- HTTP
+
+    def handle(self, request: HTTPRequest) -> HTTPResponse:
+        """Return the response to a request, ready to be sent. Never raises an Exception."""
+        request.context = context = Context()
+        return context.run(self._handle, request)
+
+    def _handle(self, request: HTTPRequest) -> HTTPResponse:
+        enter(request)
+        value = self._run(request, self._middlewares.chain("http"))
+        try:
+            return make_response(value, request)
+        except Exception as error:
+            if isinstance(value, HTTPResponse):
+                value.discard()
+            request.response_status, request.response_headers = 200, None
+            return make_response(self._value_of_error(request, error), request)
+
+    def finish(self, request: Request) -> None:
+        """The last byte is sent, or the client has left: call `on_finish`, close what is open."""
+        request.context.run(self._finish, request)
+
+    def needs_finish(self, request: Request) -> bool:
+        """Tell whether `finish` has anything to do, so that most requests need no second job."""
+        if "_multipart" in request.__dict__:
+            return True
+        if not request.entered:
+            return False
+        chain = self._middlewares.chain(request.protocol)[: request.entered]
+        return any(link.on_finish for link in chain)
+
+    def _finish(self, request: Request) -> None:
+        chain = self._middlewares.chain(request.protocol)
+        for link in reversed(chain[: request.entered]):
+            if link.on_finish is not None:
+                try:
+                    link.on_finish(request)
+                except Exception:
+                    log.exception("%s.on_finish failed", link.name)
+        request.close()
+
+    # --- TCP
+
+    def handle_message(self, request: TCPRequest) -> Answer:
+        """Return the answer to a TCP message. Never raises an Exception."""
+        request.context = context = Context()
+        return context.run(self._handle_message, request)
+
+    def _handle_message(self, request: TCPRequest) -> Answer:
+        enter(request)
+        value = self._run(request, self._middlewares.chain("tcp"))
+        try:
+            return self._answer(request, value)
+        except Exception as error:
+            request.response_status, request.response_headers = 200, None
+            return self._answer(request, self._value_of_error(request, error))
+
+    def _answer(self, request: TCPRequest, value: Any) -> Answer:
+        """Return a handler's value as an Answer: what HTTP puts into a head has no place here."""
+        status: int | None = request.response_status
+        if isinstance(value, HTTPResponse):
+            status = value.status
+            if isinstance(value, StreamResponse):
+                return Answer(None, None, None, value)
+            if isinstance(value, HTTPJSONResponse):
+                value = value.data
+            else:
+                value.encode()
+                value.prepare(request)
+                value = value.body.decode("utf-8", "replace")
+        elif value is not None and not isinstance(value, (dict, list, int, float, str, bytes)):
+            response = make_response(value)  # A generator, or a TypeError that says what is wrong.
+            if isinstance(response, StreamResponse):
+                return Answer(None, None, None, response)
+            value = response.body
+        if status == 200 or (status == 204 and value is None):
+            status = None
+        return Answer(value, status, request.__dict__.get("_error_code"))
+
+    # --- both
+
+    def _run(self, request: Request, chain: Chain) -> Any:
+        """Return the value of the handler, or of what answered instead, after all middlewares."""
+        value: Any = None
+        failed = False
+        try:
+            for link in chain:
+                request.entered += 1
+                if link.process_request is not None:
+                    value = link.process_request(request)
+                    if value is not None:
+                        break
+            else:
+                value = request.route.handler(request)
+            if type(value) is tuple:
+                value = split_tuple(value, request)
+        except (Exception, SystemExit) as error:  # A sys.exit() ends neither us nor M4.
+            failed = True
+            value = self._value_of_error(request, error)
+        request.has_returned = True
+        if "bg" in request.__dict__:  # Not asked for by most: `bg` is lazy.
+            request.bg.drop() if failed else request.bg.release()
+        for link in reversed(chain[: request.entered]):
+            if link.process_response is not None:
+                value = self._respond(request, link.process_response, link.name, value)
+        return value
+
+    def _respond(
+        self, request: Request, process: Callable[[Any, Any], Any], name: str, value: Any
+    ) -> Any:
+        """Return the value after one `process_response` (M5)."""
+        try:
+            new = process(request, value)
+            if type(new) is tuple:
+                request.__dict__.pop("_error_code", None)
+                return split_tuple(new, request)
+        except (Exception, SystemExit) as error:
+            return self._value_of_error(request, error)
+        if new is None and value is not None:
+            if id(process) not in self._warned_of:
+                self._warned_of.add(id(process))
+                log.warning("%s.process_response returned None; the old response is kept", name)
+            return value
+        if new is not value and isinstance(new, HTTPResponse):
+            # It replaces all: the status and headers of the old one do not apply to it.
+            request.response_status, request.response_headers = 200, None
+            request.__dict__.pop("_error_code", None)
+        return new
+
+    def _value_of_error(self, request: Request, error: Exception | SystemExit) -> Any:
+        """Return what answers an exception; status and headers go to the request."""
+        request.response_headers = None
+        request.__dict__.pop("_error_code", None)  # Of an earlier one.
+        handler = self._error_handler(error)
+        if handler is not None:
+            try:
+                request.response_status = getattr(error, "status", 500)
+                value = handler(request, error)
+                if type(value) is tuple:
+                    return split_tuple(value, request)
+                return value
+            except Exception as second:
+                error = second
+        if isinstance(error, PoolFull):
+            error = HTTPError(503, "Service Unavailable", RETRY_LATER)
+            request.__dict__["_error_code"] = "busy"
+        if isinstance(error, HTTPError):
+            request.response_status = error.status
+            request.response_headers = error.headers or None
+            return error_body(error)
+        log.error("%s %s failed", request.method, escape(request.path), exc_info=error)
+        request.response_status = 500
+        request.__dict__["_error_code"] = "internal"
+        body: dict[str, Any] = {
+            "error": "Internal Server Error",
+            "request_id": request.request_id,
+        }
+        if self.config.debug:
+            if isinstance(request, HTTPRequest) and wants_html(request):
+                return debug_page(request, error)
+            body["exception"] = f"{type(error).__name__}: {error}"
+            body["traceback"] = traceback.format_exception(error)
+        return body
+
+    def _error_handler(self, error: BaseException) -> Callable[..., Any] | None:
+        handlers = self.error_handlers
+        if not handlers:
+            return None
+        for kind in type(error).__mro__:
+            if kind in handlers:
+                return handlers[kind]
+        return handlers.get(error.status if isinstance(error, HTTPError) else 500)
+
+
+def refusal_route(error: HTTPError) -> Route:
+    """Return a route whose handler raises `error`, so that a refusal passes the middlewares."""
+
+    def refuse(request: Any) -> Any:
+        raise error
+
+    return Route("", refuse, name="refusal")

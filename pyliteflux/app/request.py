@@ -1,0 +1,331 @@
+"""What a handler is given: one request, of either protocol, under the same names.
+
+The rule: nothing is computed before it is asked for. Most handlers look at two or three
+things of a request, and each of the others would cost as much as the whole parsing did.
+
+Chapter: docs/requests-and-responses.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import unquote
+
+from ..config import Config
+from ..errors import HTTPError
+from ..headers import Headers
+from ..jsontext import loads
+from ..log import escape
+from .context import Scope
+from .cookies import Signer, parse_cookies
+from .forms import FormLimits, MultiDict, content_type_of, parse_urlencoded
+from .multipart import MultipartParser, UploadedFile, close_files
+
+if TYPE_CHECKING:
+    from .background import BackgroundTasks
+    from .body_stream import BodyStream
+    from .routing import Route
+
+Value = TypeVar("Value")
+
+
+class lazy(Generic[Value]):
+    """A property that is computed once and then is an ordinary attribute.
+
+    `functools.cached_property` without its lock: a request has one owner at a time.
+    """
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Value:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
+
+
+class Request(Scope):
+    """What HTTPRequest and TCPRequest share. Owned by the thread that handles it.
+
+    `request.anything = value` works: middlewares leave things there. `gone` turns True when
+    the client has left; a long handler may look at it (Q8).
+    """
+
+    protocol: str
+    method: str
+    path: str
+    path_params: dict[str, Any]
+    headers: Headers
+    body: bytes
+    client_address: tuple[Any, ...]
+    route: Route
+    config: Config
+    started: float  # time.monotonic() when it was whole.
+    gone = False
+    has_returned = False  # The handler has: what its stream adds to `bg` need not wait for it.
+    # Of a tuple that the handler returned (M5).
+    response_status = 200
+    response_headers: Any = None
+    # How many middlewares process_request was called of.
+    entered = 0
+    _make_bg: Callable[[Request], BackgroundTasks]
+
+    def close(self) -> None:
+        """Give back what the request holds."""
+
+    @lazy
+    def client_id(self) -> str:
+        """The client's address as "host:port": the id that `push_message` takes (T8)."""
+        return f"{self.client_address[0]}:{self.client_address[1]}"
+
+    @lazy
+    def bg(self) -> BackgroundTasks:
+        """Background tasks that run after the handler has returned: `bg.add(function, ...)`."""
+        return self._make_bg(self)
+
+    @lazy
+    def text(self) -> str:
+        """The body as text, in the charset of its Content-Type or UTF-8; never raises."""
+        charset = content_type_of(self.headers.get("content-type") or "")[1].get("charset", "utf-8")
+        try:
+            return self.body.decode(charset, "replace")
+        except (LookupError, ValueError):  # A charset nobody knows.
+            return self.body.decode("utf-8", "replace")
+
+    def __repr__(self) -> str:
+        # For log lines: the path is decoded and the client's, a line end in it would forge one.
+        return f"<{type(self).__name__} {self.method} {escape(self.path)}>"
+
+
+class HTTPRequest(Request):
+    """One HTTP request."""
+
+    protocol = "http"
+    # Of a route with stream=True: the body as it arrives (body_stream.py).
+    stream: BodyStream | None = None
+    is_secure = False  # A trusted proxy may say otherwise.
+    _body = b""
+
+    def __init__(
+        self,
+        method: str = "GET",
+        target: str = "/",
+        headers: Headers | None = None,
+        body: bytes = b"",
+        client_address: tuple[Any, ...] = ("", 0),
+        *,
+        path: str | None = None,
+        query: str | None = None,
+        host: str = "",
+        version: tuple[int, int] = (1, 1),
+        path_params: dict[str, Any] | None = None,
+        config: Config | None = None,
+    ) -> None:
+        """target: path and query, percent-encoded; path and query: the same, already cut."""
+        if path is None or query is None:
+            path, _, query = target.partition("?")
+        self.method = method
+        self.target = target
+        self.raw_path = path
+        self.path = unquote(path) if "%" in path else path
+        self.query_string = query
+        self.headers = Headers() if headers is None else headers
+        self._body = body
+        self.client_address = client_address
+        self.host = host
+        self.version = version
+        self.path_params = {} if path_params is None else path_params
+        if config is not None:
+            self.config = config
+
+    @lazy
+    def config(self) -> Config:
+        """The server's settings."""
+        return Config()
+
+    @property
+    def body(self) -> bytes:
+        """The whole body. Of a streamed one, all that has not been read yet."""
+        if self.stream is not None:
+            self._body += self.stream.read()
+        return self._body
+
+    @body.setter
+    def body(self, value: bytes) -> None:
+        self._body = value
+
+    @lazy
+    def query_params(self) -> MultiDict[str]:
+        """The query as a dict: first value of a repeated key, `getlist` for all (Q1)."""
+        return parse_urlencoded(self.query_string, self.config.max_form_fields)
+
+    @lazy
+    def cookies(self) -> dict[str, str]:
+        """The cookies the client sent."""
+        return parse_cookies(self.headers.get("cookie") or "")
+
+    def sign_cookie(self, name: str, value: str) -> str:
+        """Return a value for `response.set_cookie` that the client can read but not forge.
+
+        Signed with the setting secret_key; raises ConfigError where it is empty.
+        """
+        return Signer(self.config.secret_key).sign(name, value, int(time.time()))
+
+    def signed_cookie(self, name: str, max_age: int | None = None) -> str | None:
+        """Return the value that `sign_cookie` was given; None where it is missing or forged.
+
+        max_age: seconds after which it is not accepted any more, None for ever.
+        """
+        signed = self.cookies.get(name)
+        if signed is None:
+            return None
+        signer = Signer(self.config.secret_key)
+        return signer.unsign(name, signed, int(time.time()), max_age)
+
+    @lazy
+    def content_type(self) -> str:
+        """The media type of the body in lower case, without parameters; "" if not given."""
+        return content_type_of(self.headers.get("content-type") or "")[0]
+
+    @lazy
+    def json_data(self) -> Any:
+        """The body as JSON; None where it is not of that type or there is none (Q3).
+
+        Raises HTTPError 400 where it says that it is JSON and is not.
+        """
+        if not is_json_type(self.content_type):
+            return None
+        body = self.body
+        if not body:
+            return None
+        try:
+            return loads(body)
+        except ValueError as error:
+            raise HTTPError(400, f"the body is not valid JSON: {error}") from None
+
+    @lazy
+    def form_data(self) -> MultiDict[str]:
+        """The text fields of a form, urlencoded or multipart (Q2). Raises HTTPError 400, 413."""
+        if self.content_type == "application/x-www-form-urlencoded":
+            text = self.body.decode("utf-8", "replace")
+            return parse_urlencoded(text, self.config.max_form_fields)
+        return self._multipart[0]
+
+    @lazy
+    def files(self) -> MultiDict[UploadedFile]:
+        """The uploaded files of a multipart form, by field name. Raises HTTPError 400, 413."""
+        return self._multipart[1]
+
+    @lazy
+    def _multipart(self) -> tuple[MultiDict[str], MultiDict[UploadedFile]]:
+        if self.content_type != "multipart/form-data":
+            return MultiDict(), MultiDict()
+        parameters = content_type_of(self.headers.get("content-type") or "")[1]
+        boundary = parameters.get("boundary", "").encode("latin-1", "replace")
+        parser = MultipartParser(boundary, FormLimits.from_config(self.config))
+        try:
+            if self.stream is not None:
+                for piece in self.stream:
+                    parser.feed(piece)
+            else:
+                parser.feed(self._body)
+            return parser.finish()
+        except BaseException:
+            parser.close()
+            raise
+
+    def close(self) -> None:
+        """Give back what the request holds: the temporary files of uploads."""
+        parsed = self.__dict__.get("_multipart")
+        if parsed is not None:
+            close_files(parsed[1])
+
+    @property
+    def scheme(self) -> str:
+        """ "https" where a trusted proxy says so, else "http"."""
+        return "https" if self.is_secure else "http"
+
+    @property
+    def url(self) -> str:
+        """The whole URL, as the client would write it."""
+        return f"{self.scheme}://{self.host}{self.target if self.target[:1] == '/' else ''}"
+
+    @lazy
+    def started(self) -> float:
+        """time.monotonic() when the request was whole."""
+        return time.monotonic()
+
+
+class TCPRequest(Request):
+    """One TCP message. It has the names of an HTTP request, those that it lacks empty (Q5).
+
+    command: what chose the handler. data: any JSON value, a dict of XML children, or the rest
+    of a line. data_type: "json", "xml" or "raw". raw: the message as it came, in bytes.
+    """
+
+    protocol = "tcp"
+    method = "TCP"
+    query_string = ""
+    message_id: Any = None  # Echoed in the answer where the message gave one.
+
+    def __init__(
+        self,
+        command: str,
+        data: Any = None,
+        data_type: str = "raw",
+        raw: bytes = b"",
+        headers: Headers | None = None,
+        client_address: tuple[Any, ...] = ("", 0),
+        config: Config | None = None,
+    ) -> None:
+        self.command = command
+        self.path = self.raw_path = self.target = command
+        self.data = data
+        self.data_type = data_type
+        self.raw = raw
+        self.body = raw
+        self.headers = Headers() if headers is None else headers
+        self.client_address = client_address
+        self.config = Config() if config is None else config
+
+    @lazy
+    def path_params(self) -> dict[str, Any]:
+        """Empty: a command has no parameters but its data."""
+        return {}
+
+    @lazy
+    def query_params(self) -> MultiDict[str]:
+        """Empty."""
+        return MultiDict()
+
+    @lazy
+    def form_data(self) -> MultiDict[str]:
+        """Empty."""
+        return MultiDict()
+
+    @lazy
+    def files(self) -> MultiDict[UploadedFile]:
+        """Empty."""
+        return MultiDict()
+
+    @lazy
+    def cookies(self) -> dict[str, str]:
+        """Empty."""
+        return {}
+
+    @property
+    def json_data(self) -> Any:
+        """The data of a JSON message, else None."""
+        return self.data if self.data_type == "json" else None
+
+
+def is_json_type(media_type: str) -> bool:
+    """Tell whether a media type is JSON: application/json, or anything +json (RFC 6839)."""
+    return media_type == "application/json" or media_type.endswith("+json")

@@ -1,0 +1,365 @@
+"""What a handler may return, and the response objects for when it wants to say more.
+
+The rule: a response is built and encoded by the thread that ran the handler. The reactor
+gets bytes, or something that it can pull bytes from; it never serializes anything.
+
+Chapter: docs/requests-and-responses.md.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import HTTPError
+from ..headers import MutableHeaders
+from ..jsontext import dumps
+from ..statuses import phrase
+from .cookies import format_cookie
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+BYTES = "application/octet-stream"
+
+
+class HTTPResponse:
+    """A status, fields and a body. Built by a handler, owned by one thread at a time.
+
+    body: bytes, or str that is sent as UTF-8. content_type: where it is None, a Content-Type
+    among `headers` counts, else what suits the body. headers: a mapping, or pairs.
+    """
+
+    __slots__ = ("status", "body", "content_type", "_headers", "__dict__")
+
+    # What follows the body from files: bytes, or (descriptor, offset, count). See files.py.
+    segments: Any = ()
+
+    def __init__(
+        self,
+        body: bytes | str = b"",
+        status: int = 200,
+        headers: Any = None,
+        content_type: str | None = None,
+    ) -> None:
+        self.status = status
+        self.body: Any = body
+        self.content_type = content_type
+        self._headers = MutableHeaders(headers) if headers else None
+
+    @property
+    def headers(self) -> MutableHeaders:
+        """The fields, to be changed at will until the response is sent."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = MutableHeaders()
+        return headers
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: int | timedelta | None = None,
+        expires: datetime | int | None = None,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = True,
+        samesite: str | None = "Lax",
+    ) -> None:
+        """Add a Set-Cookie; scripts cannot read it and other sites cannot send it, unless said.
+
+        Raises ValueError that names what RFC 6265 does not allow. See `cookies.format_cookie`.
+        """
+        self.headers.add(
+            "Set-Cookie",
+            format_cookie(
+                name,
+                value,
+                max_age=max_age,
+                expires=expires,
+                path=path,
+                domain=domain,
+                secure=secure,
+                httponly=httponly,
+                samesite=samesite,
+            ),
+        )
+
+    def delete_cookie(self, name: str, *, path: str = "/", domain: str | None = None) -> None:
+        """Tell the client to forget a cookie; path and domain must be those it was set with."""
+        self.set_cookie(name, "", max_age=0, expires=0, path=path, domain=domain)
+
+    @property
+    def length(self) -> int:
+        """Bytes of content, once it is encoded."""
+        return len(self.body)
+
+    def encode(self) -> None:
+        """Turn the body into bytes. Runs on the thread of the handler."""
+        if isinstance(self.body, str):
+            self.body = self.body.encode()
+            self._default_type(TEXT)
+        elif isinstance(self.body, (bytearray, memoryview)):
+            self.body = bytes(self.body)
+        elif not isinstance(self.body, bytes):
+            raise TypeError(f"a response body must be bytes or str, not {kind_of(self.body)}")
+        if self.body:
+            self._default_type(BYTES)
+
+    def _default_type(self, content_type: str) -> None:
+        if self.content_type is None and (
+            self._headers is None or "Content-Type" not in self._headers
+        ):
+            self.content_type = content_type
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Return the fields as they are to be sent; a Content-Type of the user's wins."""
+        fields = [] if self._headers is None else self._headers.items()
+        if self.content_type is not None and (
+            self._headers is None or "Content-Type" not in self._headers
+        ):
+            fields.append(("Content-Type", self.content_type))
+        return fields
+
+    def prepare(self, request: Any) -> None:
+        """Fit the response to the request; called last, on the thread of the handler."""
+
+    def discard(self) -> None:
+        """The body will not be sent: give back what it holds."""
+
+
+class HTTPJSONResponse(HTTPResponse):
+    """A JSON response (A4). data: any JSON value; json_encoder: a json.JSONEncoder class."""
+
+    __slots__ = ("data", "json_encoder")
+
+    def __init__(
+        self,
+        data: Any = None,
+        status: int = 200,
+        headers: Any = None,
+        json_encoder: type[json.JSONEncoder] | None = None,
+    ) -> None:
+        super().__init__(b"", status, headers)
+        self.data = data
+        self.json_encoder = json_encoder
+
+    def encode(self) -> None:
+        """Serialize the data. Raises TypeError or ValueError where JSON cannot say it."""
+        if self.json_encoder is None:
+            self.body = dumps(self.data)
+        else:
+            encoder = self.json_encoder(ensure_ascii=False, allow_nan=False)
+            self.body = encoder.encode(self.data).encode()
+        self._default_type(JSON)
+
+
+class HTMLResponse(HTTPResponse):
+    """An HTML page. Whatever of it came from a client must have been escaped (`html.escape`)."""
+
+    __slots__ = ()
+
+    def __init__(self, body: str | bytes = "", status: int = 200, headers: Any = None) -> None:
+        super().__init__(body, status, headers)
+
+    def encode(self) -> None:
+        """Encode the page as UTF-8."""
+        self._default_type(HTML)
+        super().encode()
+
+
+# A target that begins so is another host for a browser: "//evil", "/\evil", with tabs and line
+# ends removed first, as the URL standard does.
+_OTHER_HOST = re.compile(r"[\t\r\n]*[/\\][\t\r\n]*[/\\]").match
+_URL_SAFE = "%/:?#[]@!$&'()*+,;=~-._"
+
+
+class RedirectResponse(HTTPResponse):
+    """A redirect (RFC 9110 section 15.4). location: a path, or a whole http(s) URL.
+
+    Raises ValueError for a location that begins with two slashes: a path taken from a request
+    would send the client to a host of the attacker's (CVE-2021-28861). status: 301, 302, 303,
+    307 or 308; 303 turns a POST into a GET, 307 and 308 never do.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, location: str, status: int = 302, headers: Any = None) -> None:
+        if status not in (301, 302, 303, 307, 308):
+            raise ValueError(f"{status} is no redirect: use 301, 302, 303, 307 or 308")
+        if _OTHER_HOST(location):
+            raise ValueError(f"the location {location!r} would lead to another host")
+        target = quote(location, safe=_URL_SAFE)
+        page = f'<a href="{html.escape(target)}">moved</a>\n'
+        super().__init__(page, status, headers, HTML)
+        self.headers["Location"] = target
+
+
+class StreamResponse(HTTPResponse):
+    """A body that is produced while it is sent (A2).
+
+    iterable: of str (sent as UTF-8) or bytes; empty pieces are skipped. Each piece leaves at
+    once. While the client is slow nothing is pulled; when it leaves, a generator is closed.
+    """
+
+    __slots__ = ("iterable",)
+
+    def __init__(
+        self,
+        iterable: Iterable[bytes | str],
+        content_type: str = TEXT,
+        headers: Any = None,
+        status: int = 200,
+    ) -> None:
+        super().__init__(b"", status, headers)
+        if isinstance(iterable, (str, bytes)) or not isinstance(iterable, Iterable):
+            raise TypeError(
+                f"StreamResponse takes an iterable of str or bytes, not {kind_of(iterable)}"
+            )
+        self.iterable: Iterable[bytes | str] = iterable
+        self._default_type(content_type)
+
+    def encode(self) -> None:
+        """Nothing yet: each piece is encoded when its turn comes."""
+
+    def pieces(self) -> Iterator[Any]:
+        """Return the iterator that the pieces are pulled from. Worker threads, one at a time."""
+        return iter(self.iterable)
+
+    def encode_piece(self, piece: Any) -> bytes:
+        """Return a piece as bytes. Raises TypeError where it is neither str nor bytes."""
+        if isinstance(piece, str):
+            return piece.encode()
+        if isinstance(piece, (bytes, bytearray, memoryview)):
+            return bytes(piece)
+        raise TypeError(f"a stream must yield str or bytes, not {kind_of(piece)}")
+
+    def discard(self) -> None:
+        """Close the generator: its `finally` blocks run."""
+        close = getattr(self.iterable, "close", None)
+        if close is not None:
+            close()
+
+
+def make_response(value: Any, request: Any = None) -> HTTPResponse:
+    """Return the response that a handler's value stands for (A1), encoded.
+
+    request: where a tuple's status and headers wait (M5); None for plain values. Raises
+    TypeError or ValueError that says what came and what is allowed.
+    """
+    kind = type(value)
+    if kind is dict or kind is list:
+        response = HTTPResponse(dumps(value), 200, None, JSON)
+    elif isinstance(value, HTTPResponse):
+        response = value
+        response.encode()
+    elif value is None:
+        response = HTTPResponse(b"", 204)
+    elif isinstance(value, str):
+        response = HTTPResponse(value.encode(), 200, None, TEXT)
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        response = HTTPResponse(bytes(value), 200, None, BYTES)
+    elif isinstance(value, (dict, list, int, float)):  # bool is an int
+        response = HTTPResponse(dumps(value), 200, None, JSON)
+    elif isinstance(value, Generator):
+        response = StreamResponse(value)
+    else:
+        raise TypeError(
+            f"the handler returned {kind_of(value)}; allowed are dict, list, int, float, bool, "
+            f"None, str, bytes, a generator, a response object, and (body, status), "
+            f"(body, headers) or (body, status, headers)"
+        )
+    if request is not None:
+        if request.response_status != 200 or request.response_headers:  # Most set neither.
+            _apply(response, value, request)
+        if response is value:
+            response.prepare(request)
+    status = response.status
+    if type(status) is not int and isinstance(status, int) and not isinstance(status, bool):
+        status = response.status = int(status)  # An HTTPStatus.
+    if type(status) is not int or not 200 <= status <= 599:
+        raise ValueError(f"{status!r} is no status that a handler may return (200 to 599)")
+    return response
+
+
+def _apply(response: HTTPResponse, value: Any, request: Any) -> None:
+    """Give a response the status and headers that came in a tuple."""
+    if not isinstance(value, HTTPResponse) or request.response_status != 200:
+        if not (value is None and request.response_status == 200):
+            response.status = request.response_status
+    if request.response_headers:
+        response.headers.update(request.response_headers)
+
+
+def fields_of(request: Any, value: Any) -> MutableHeaders:
+    """Return the fields that go with an answer, to be changed: for `process_response` (M5).
+
+    value: what `process_response` was given. A response object has its own; those of any
+    other value wait in `request.response_headers`.
+    """
+    if isinstance(value, HTTPResponse):
+        return value.headers
+    # A copy: the handler's mapping may be a constant that every request shares.
+    headers = request.response_headers = MutableHeaders(request.response_headers)
+    return headers
+
+
+def status_of(request: Any, value: Any) -> int:
+    """Return the status that an answer will have: for `process_response` (M5)."""
+    if isinstance(value, HTTPResponse) and request.response_status == 200:
+        return value.status
+    if value is None and request.response_status == 200:
+        return 204
+    return int(request.response_status)
+
+
+def split_tuple(value: tuple[Any, ...], request: Any) -> Any:
+    """Return the body of a handler's tuple; status and headers go to the request (M5)."""
+    status: Any = None
+    headers: Any = None
+    if len(value) == 2:
+        body, second = value
+        if isinstance(second, int) and not isinstance(second, bool):
+            status = second
+        elif isinstance(second, (Mapping, MutableHeaders, list)):
+            headers = second
+        else:
+            raise TypeError(f"of (body, x), x must be a status or headers, not {kind_of(second)}")
+    elif len(value) == 3:
+        body, status, headers = value
+        if not isinstance(status, int) or isinstance(status, bool):
+            raise TypeError(f"of (body, status, headers), the status is {kind_of(status)}")
+    else:
+        raise TypeError(
+            f"a handler's tuple is (body, status), (body, headers) or (body, status, headers), "
+            f"not one of {len(value)}"
+        )
+    if isinstance(body, tuple):
+        raise TypeError("the body of a handler's tuple is itself a tuple")
+    if body is None and status == 200:
+        body = b""  # A 200 that was asked for in so many words; None alone is a 204.
+    request.response_status = 200 if status is None else status
+    request.response_headers = headers or None
+    return body
+
+
+def error_body(error: HTTPError) -> Any:
+    """Return the JSON value that answers an HTTPError."""
+    if error.message is None:
+        return {"error": phrase(error.status)}
+    if isinstance(error.message, str):
+        return {"error": error.message}
+    return error.message
+
+
+def kind_of(value: Any) -> str:
+    """Return a short description of a value for an error message."""
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
