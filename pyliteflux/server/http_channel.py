@@ -1,0 +1,668 @@
+"""One HTTP connection: whose turn it is, and until when.
+
+The channel stands between a `Transport` (bytes in and out), an `HttpConnection` (what the
+bytes mean) and a route (who answers). It decides nothing about the wire and nothing about
+the app; it holds the state of the conversation, the table below, and its deadline.
+
+Chapter: docs/life-of-a-request.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from enum import Enum
+from math import inf
+from typing import Any
+
+from ..app.body_stream import BodyStream
+from ..app.pipeline import Pipeline
+from ..app.request import HTTPRequest, Request
+from ..app.response import HTTPResponse, StreamResponse
+from ..app.routing import Route, Router
+from ..config import Config
+from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed
+from ..jsontext import dumps
+from ..log import escape
+from ..log import framework as log
+from ..protocol.http_connection import CLOSED as PEER_IS_DONE
+from ..protocol.http_connection import END, NEED_DATA, HttpConnection
+from ..protocol.http_head import METHODS, HttpLimits, RequestHead
+from ..protocol.http_response import (
+    CONTINUE,
+    encode_error,
+)
+from ..reactor.loop import Reactor
+from ..reactor.transport import CloseReason, FileRange, Transport
+from ..reactor.workers import WorkerPool
+from ..statuses import phrase
+from .http_reply import JOIN_LIMIT, Reply, make_reply, plain_error
+from .http_stream import HttpStream
+
+# Pipelined requests answered for one connection in one turn; then the others have theirs.
+REQUESTS_PER_TURN = 16
+
+
+class State(Enum):
+    """Whose turn it is. `docs/architecture.md` draws the moves."""
+
+    IDLE = "between requests, no byte of the next"
+    RECEIVING = "part of a request is here"
+    HANDLING = "a handler has the turn; later bytes wait unparsed, up to a limit"
+    SENDING = "the response is not fully with the kernel"
+    CLOSING = "last bytes go out, then FIN, then we drain a little"
+    CLOSED = "final"
+
+    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
+
+
+IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
+SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
+
+NEXT = {
+    IDLE: {RECEIVING, HANDLING, CLOSING, CLOSED},
+    RECEIVING: {HANDLING, CLOSING, CLOSED},
+    HANDLING: {SENDING, CLOSED},
+    SENDING: {IDLE, CLOSING, CLOSED},
+    CLOSING: {CLOSED},
+    CLOSED: set(),
+}
+
+
+class HttpService:
+    """What all HTTP channels of a server share. Set once, but for `is_stopping`."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: Config,
+        router: Router,
+        pipeline: Pipeline,
+        workers: WorkerPool,
+        streams: WorkerPool,
+        on_closed: Callable[[HttpChannel], None],
+        on_finished: Callable[[Request, int, int], None] | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.config = config
+        self.router = router
+        self.pipeline = pipeline
+        self.make_bg = pipeline.make_bg  # Bound once, not per request.
+        self.workers = workers
+        self.streams = streams
+        self.on_closed = on_closed
+        self.on_finished = on_finished  # (request, status, bytes of content): the access log
+        self.limits = HttpLimits.from_config(config)
+        self.is_stopping = False
+        self.requests = 0  # Answered, for the statistics.
+        self._date = b""
+        self._date_expires = -inf
+
+    def date_line(self) -> bytes:
+        """Return the Date field (RFC 9110 section 6.6.1), formatted once a second."""
+        now = self.reactor.now
+        if now >= self._date_expires:
+            wall = time.time()
+            self._date = b"Date: %s\r\n" % formatdate(wall, usegmt=True).encode()
+            self._date_expires = now + 1 - wall % 1
+        return self._date
+
+
+class HttpChannel:
+    """One HTTP connection. Reactor thread only.
+
+    `deadline` is looked at by the server's sweep; `on_deadline` is what happens then.
+    """
+
+    __slots__ = (
+        "_service",
+        "_transport",
+        "address",
+        "_http",
+        "_request",
+        "_route",
+        "_body",
+        "_body_started",
+        "_body_size",
+        "_body_stream",
+        "_stream",
+        "_keep",
+        "_overdue",
+        "_status",
+        "_sent",
+        "_requests",
+        "_advancing",
+        "state",
+        "deadline",
+        "__weakref__",
+    )
+
+    def __init__(self, service: HttpService, transport: Transport, address: Any) -> None:
+        self._service = service
+        self._transport = transport
+        self.address = address
+        self._http = HttpConnection(service.limits)
+        self._request: HTTPRequest | None = None
+        self._route: Route | None = None
+        self._body: list[bytes] | None = None
+        self._body_started = 0.0
+        self._body_size = 0
+        self._body_stream: BodyStream | None = None
+        self._stream: HttpStream | None = None
+        self._keep = False
+        self._overdue: HTTPRequest | None = None  # Answered, but its handler still runs.
+        self._status = 0
+        self._sent = 0  # Bytes of content, for the access log.
+        self._requests = 0
+        self._advancing = False
+        self.state = IDLE
+        self.deadline = service.reactor.now + service.config.header_timeout
+
+    def _move(self, new: State) -> None:
+        assert new in NEXT[self.state], (self.state, new)
+        self.state = new
+
+    @property
+    def transport(self) -> Transport:
+        """The connection's transport."""
+        return self._transport
+
+    @property
+    def is_used(self) -> bool:
+        """True once a request has come: an idle connection that has proved itself."""
+        return self._requests > 0
+
+    # --- from the transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        http = self._http
+        http.receive_data(data)
+        if self.state is IDLE or self.state is RECEIVING:
+            self._advance()
+        elif self._body_stream is not None:
+            self._feed_stream()
+        elif http.buffered >= self._service.config.recv_size:
+            # Later requests wait: unparsed, and in the peer's memory rather than ours.
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """The peer will send no more; it may still read what it has asked for."""
+        self._http.receive_eof()
+        if self._request is not None:
+            self._request.gone = True
+        if self.state is IDLE or self.state is RECEIVING:
+            self._advance()
+        elif self._body_stream is not None:
+            self._feed_stream()
+        elif self._stream is not None:
+            self._stream.eof_received()
+
+    def flushed(self) -> None:
+        """All that was written is with the kernel."""
+        if self.state is SENDING:
+            if self._stream is None:
+                self._end_cycle()
+        elif self.state is CLOSING and self._transport.fin_is_sent:
+            self.deadline = self._service.reactor.now + self._service.config.linger_timeout
+
+    def drained(self) -> None:
+        """There is room again: the stream may go on."""
+        if self._stream is not None:
+            self._stream.go_on()
+
+    def connection_lost(self, reason: CloseReason) -> None:
+        """The transport is closed: give back what this connection held."""
+        if log.isEnabledFor(10):
+            log.debug("HTTP %s closed: %s", self.address, reason.value)
+        request = self._request
+        if request is not None:
+            request.gone = True
+        if self._body_stream is not None:
+            self._body_stream.fail(HTTPError(400, "the client has left"))
+            self._body_stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._sent = stream.sent
+            stream.cancel(self._service.pipeline.finish)
+        if self.state is HANDLING:
+            self._overdue = request  # Its handler is still at work.
+        elif request is not None:
+            self._finish_request(is_finished_by_stream=stream is not None)
+        self._move(CLOSED)
+        self.deadline = inf
+        self._service.on_closed(self)
+
+    # --- requests
+
+    def _advance(self) -> None:
+        """Turn what is buffered into requests, as far as it goes and its turn allows."""
+        self._advancing = True
+        try:
+            for _ in range(REQUESTS_PER_TURN):
+                if not self._receive_one():
+                    return
+                if self.state is not IDLE:
+                    return
+            self._continue_later()
+        except ProtocolError as error:
+            self._refuse(error)
+        finally:
+            self._advancing = False
+
+    def _continue_later(self) -> None:
+        """This turn's share is used up: go on in the next."""
+        if self._http.buffered >= self._service.config.recv_size:
+            self._transport.pause_reading()  # Or we would read faster than we answer.
+        self._service.reactor.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        if self.state is IDLE or self.state is RECEIVING:
+            self._advance()
+
+    def _receive_one(self) -> bool:
+        """Take events until a request is dispatched (True) or more data is needed (False)."""
+        http = self._http
+        now = self._service.reactor.now
+        budget_end = 0.0
+        while True:
+            event = http.next_event()
+            if type(event) is RequestHead:
+                self._requests += 1
+                if self._on_head(event):
+                    return True
+            elif event is END:
+                body = b"".join(self._body or ())
+                self._body = None
+                self._dispatch(body)
+                return True
+            elif event is NEED_DATA:
+                self._await_data(now)
+                return False
+            else:
+                assert self._body is not None and isinstance(event, bytes)
+                self._body.append(event)
+                self._body_size += len(event)
+                # One-byte chunks: so many bytes can hold the loop for long (limits, loop_budget).
+                clock = time.monotonic()
+                if not budget_end:
+                    budget_end = clock + self._service.config.loop_budget_ms / 1000
+                elif clock > budget_end:
+                    self._continue_later()
+                    return False
+
+    def _await_data(self, now: float) -> None:
+        """Nothing whole is here: set the deadline of what has begun."""
+        http, config = self._http, self._service.config
+        if http.state is PEER_IS_DONE:
+            self._close(CloseReason.PEER_CLOSED)
+            return
+        if self._body is not None:
+            if self._trickles(now):
+                self._on_receive_timeout()
+                return
+            self.deadline = now + config.body_timeout
+        elif self.state is IDLE and http.buffered:
+            self._move(RECEIVING)
+            # The first head's deadline runs from the accept, or a silent client and a slow
+            # one could add their times up.
+            if self._requests:
+                self.deadline = now + config.header_timeout
+        self._transport.resume_reading()
+
+    def _trickles(self, now: float) -> bool:
+        """Tell whether a body comes too slowly: a byte every 19 s would pass the timeout."""
+        config = self._service.config
+        elapsed = now - self._body_started
+        return bool(
+            elapsed > config.body_timeout and self._body_size < config.min_body_rate * elapsed
+        )
+
+    def _on_head(self, head: RequestHead) -> bool:
+        """Find the route. Return True once the request is dispatched, False if a body follows."""
+        service = self._service
+        if head.path == "*":
+            self._options_of_server(head)
+            return True
+        route, params = service.router.resolve(head.method, head.path)
+        self._route = route
+        self._request = request = HTTPRequest(
+            head.method,
+            head.target,
+            head.headers,
+            b"",
+            self.address,
+            path=head.path,
+            query=head.query,
+            host=head.host,
+            version=head.version,
+            path_params=params,
+            config=service.config,
+        )
+        request.route = route
+        if not head.has_body:
+            if route.stream:  # The handler iterates over it, whatever there is.
+                request.stream = BodyStream(self._resume_from_worker)
+                request.stream.complete()
+            self._dispatch(b"")
+            return True
+        http = self._http
+        if self.state is IDLE:
+            self._move(RECEIVING)
+        if route.max_body is not None:
+            http.body_limit = route.max_body
+        elif route.stream:
+            http.body_limit = 1 << 62  # The handler decides when it has had enough.
+        if head.content_length is not None and head.content_length > http.body_limit:
+            http.next_event()  # Raises the 413, and the machine is dead.
+        if head.expects_continue and not http.buffered:
+            # RFC 9110 section 10.1.1: the final status at once where the body is not wanted.
+            if not route.path:
+                self._keep = False
+                self._dispatch(b"")
+                return True
+            self._transport.write(CONTINUE)
+        self._body_started = service.reactor.now
+        self._body_size = 0
+        if route.stream:
+            self._body_stream = request.stream = BodyStream(self._resume_from_worker)
+            self._dispatch(b"")
+            if self._body_stream is not None:  # Else it was refused: no worker is free.
+                self._feed_stream()
+            return True
+        self._body = []
+        return False
+
+    def _options_of_server(self, head: RequestHead) -> None:
+        """OPTIONS *: what this server can do at all (RFC 9110 section 9.3.7)."""
+        self._request = None
+        self._move(HANDLING)
+        allow = ", ".join(sorted(METHODS))
+        self.respond(HTTPResponse(b"", 204, {"Allow": allow}))
+
+    def _dispatch(self, body: bytes) -> None:
+        """A request is whole (or streams): hand it to its route."""
+        service = self._service
+        request, route = self._request, self._route
+        assert request is not None and route is not None
+        request.body = body
+        request._make_bg = service.make_bg
+        request.started = service.reactor.now
+        self._move(HANDLING)
+        self.deadline = self._handler_deadline()
+        try:
+            route.run(service.workers.submit, service.pipeline.handle, request, self.respond)
+        except PoolFull:
+            self._request = None
+            self.respond(plain_error(503, {"Retry-After": "1"}))
+
+    def _handler_deadline(self) -> float:
+        timeout: float = self._service.config.handler_timeout
+        return self._service.reactor.now + timeout if timeout else inf
+
+    # --- a body that is read by the handler
+
+    def _feed_stream(self) -> None:
+        """Hand the pieces that are here to the handler; stop reading where it lags behind."""
+        stream, http, config = self._body_stream, self._http, self._service.config
+        assert stream is not None
+        now = self._service.reactor.now
+        try:
+            while True:
+                event = http.next_event()
+                if event is END:
+                    stream.complete()
+                    self._body_stream = None
+                    self.deadline = self._handler_deadline()
+                    return
+                if event is NEED_DATA:
+                    self.deadline = now + config.body_timeout
+                    self._transport.resume_reading()
+                    return
+                assert isinstance(event, bytes)
+                self._body_size += len(event)
+                if not stream.feed(event):
+                    self._transport.pause_reading()
+                    self.deadline = self._handler_deadline()  # It is its turn to be slow.
+                    return
+        except ProtocolError as error:
+            stream.fail(HTTPError(error.status, str(error)))
+            self._body_stream = None  # The handler's answer, or its error, closes.
+            self.deadline = self._handler_deadline()
+            self._transport.pause_reading()
+
+    def _resume_from_worker(self) -> None:
+        """Any thread: the handler has caught up."""
+        try:
+            self._service.reactor.call_soon_threadsafe(self._resume_stream)
+        except ReactorClosed:
+            pass
+
+    def _resume_stream(self) -> None:
+        if self._body_stream is not None and self.state is HANDLING:
+            self._feed_stream()
+
+    # --- responses
+
+    def respond(self, response: Any) -> None:
+        """Send a handler's response. Called once per request, on the reactor thread."""
+        if self.state is not HANDLING:
+            # The client has left, or has had its 504: the handler alone did not know.
+            self._give_up(response)
+            self._finish(self._overdue)
+            self._overdue = None
+            return
+        if not isinstance(response, HTTPResponse):
+            log.error("a worker could not handle %r: %r", self._request, response)
+            response = plain_error(500)
+        request, http = self._request, self._http
+        if self._body_stream is not None:
+            # Answered without reading it all: what follows on the wire is that body. Who still
+            # reads (the answer may be a generator over it) would wait for ever.
+            self._body_stream.fail(HTTPError(400, "answered before the whole body was here"))
+            self._body_stream = None
+        keep = (
+            http.keep_alive
+            and not self._service.is_stopping
+            and self._requests != self._service.config.keep_alive_requests
+        )
+        date = self._service.date_line()
+        try:
+            reply = make_reply(response, http.head, request, date, keep)
+        except ValueError as error:
+            log.error("%r: the response cannot be sent: %s", request, escape(str(error)))
+            self._give_up(response)
+            response = plain_error(500)
+            reply = make_reply(response, http.head, request, date, keep)
+        self._status = response.status
+        self._keep = reply.keep
+        self._sent = reply.size
+        self._send(response, reply)
+
+    def _send(self, response: HTTPResponse, reply: Reply) -> None:
+        transport = self._transport
+        transport.write(reply.data)
+        self.deadline = inf  # From here on the transport watches for progress.
+        self._move(SENDING)
+        if not reply.has_content:
+            self._give_up(response)
+        elif isinstance(response, StreamResponse):
+            self._start_stream(response, reply)
+            return
+        else:
+            if len(response.body) > JOIN_LIMIT:
+                transport.write(response.body)
+            # From here on the transport owns the descriptors, so the response may not.
+            segments, response.segments = response.segments, ()
+            for piece in segments:
+                transport.write(FileRange(*piece) if isinstance(piece, tuple) else piece)
+        if reply.keep and self._http.buffered and not transport.is_above_low_water:
+            # The next request is here already: its answer can share a send with this one.
+            self._end_cycle()
+
+    def _end_cycle(self) -> None:
+        """A response is out: on to the next request."""
+        self._finish_request()
+        if not self._keep or self._service.is_stopping:
+            self._close(CloseReason.DONE)
+            return
+        self._move(IDLE)
+        self._http.start_next_cycle()
+        self.deadline = self._service.reactor.now + self._service.config.keep_alive_timeout
+        if self._http.buffered or self._http.is_at_eof:
+            if not self._advancing:
+                self._advance()
+        else:
+            self._transport.resume_reading()
+
+    def _finish_request(self, is_finished_by_stream: bool = False) -> None:
+        """The answer is out, or will never be: what the request held is given back."""
+        request, self._request = self._request, None
+        self._route = None
+        service = self._service
+        service.requests += 1
+        if request is not None:
+            if service.on_finished is not None:
+                service.on_finished(request, self._status, self._sent)
+            if not is_finished_by_stream:
+                self._finish(request)
+
+    def _finish(self, request: HTTPRequest | None) -> None:
+        """Have a worker call `on_finish`, where there is any. Its handler has returned."""
+        service = self._service
+        if request is not None and service.pipeline.needs_finish(request):
+            try:
+                service.streams.submit(service.pipeline.finish, request)
+            except (PoolFull, ReactorClosed) as error:
+                log.error("%r: on_finish cannot run: %s", request, error)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what broke the protocol, and close: what follows cannot be trusted."""
+        if log.isEnabledFor(10):
+            log.debug("HTTP %s refused: %s %s", self.address, error.status, escape(str(error)))
+        head = self._http.head
+        body = dumps({"error": str(error)})
+        self._request = self._body = None  # No handler has seen it.
+        self._transport.write(
+            encode_error(
+                error.status,
+                body,
+                self._service.date_line(),
+                head_only=head is not None and head.method == "HEAD",
+            )
+        )
+        self._close(CloseReason.PROTOCOL_ERROR)
+
+    def _start_stream(self, response: StreamResponse, reply: Reply) -> None:
+        request, service = self._request, self._service
+        assert request is not None
+        self._stream = HttpStream(
+            self._transport,
+            service.reactor,
+            service.streams,
+            service.config,
+            request,
+            response,
+            reply.chunked,
+            reply.length,
+            self._on_stream_end,
+        )
+        self.deadline = self._stream.beat()
+        self._stream.start()
+        if request.gone and self._stream is not None:
+            self._stream.eof_received()
+
+    def _on_stream_end(self, is_complete: bool) -> None:
+        """All pieces of a stream are with the transport, or there will be no more."""
+        stream, self._stream = self._stream, None
+        assert stream is not None
+        self.deadline = inf
+        self._sent = stream.sent
+        if not is_complete:
+            self._keep = False
+            if not stream.is_framed:
+                self._transport.abort(CloseReason.STREAM_FAILED)
+                return
+        if self._transport.size == 0:
+            self._end_cycle()
+
+    def _give_up(self, response: Any) -> None:
+        """A response that nobody will read: close its generator or file, on a worker."""
+        if isinstance(response, HTTPResponse) and (
+            isinstance(response, StreamResponse) or response.segments
+        ):
+            try:
+                self._service.streams.submit(lambda given_up: given_up.discard(), response)
+            except (PoolFull, ReactorClosed):
+                pass  # The generator's own finalizer must do.
+
+    # --- the end
+
+    def on_deadline(self) -> None:
+        """The deadline of the current state has passed."""
+        state = self.state
+        if state is IDLE:
+            self._close(CloseReason.IDLE_TIMEOUT)
+        elif state is RECEIVING:
+            self._on_receive_timeout()
+        elif state is HANDLING:
+            self._on_handling_timeout()
+        elif state is SENDING:
+            # Only event streams have one here: time for a comment, perhaps.
+            self.deadline = inf if self._stream is None else self._stream.beat()
+        elif state is CLOSING:
+            self._transport.close(CloseReason.LINGER_TIMEOUT)
+
+    def _on_receive_timeout(self) -> None:
+        error = ProtocolError("the request did not arrive in time")
+        error.status = 408
+        self._refuse(error)
+
+    def _on_handling_timeout(self) -> None:
+        stream = self._body_stream
+        if stream is not None and not stream.is_paused:  # The client is late, not the handler.
+            self.deadline = self._handler_deadline()
+            self._body_stream = None
+            stream.fail(HTTPError(408, "the request body did not arrive in time"))
+            return
+        service, request = self._service, self._request
+        stack = service.workers.stack_of(request)
+        log.error(
+            "%r: the handler has not returned after %g s; it is here:\n%s",
+            request,
+            service.config.handler_timeout,
+            stack.rstrip(),
+        )
+        if stack:
+            service.workers.add_replacement()
+        if service.on_finished is not None and request is not None:
+            service.on_finished(request, 504, 0)
+        self.respond(plain_error(504, {"Connection": "close"}))
+        # Now that it is answered: `on_finish` waits until the handler has returned.
+        self._overdue, self._request = request, None
+
+    def on_failure(self, error: Exception) -> None:
+        """A bug of ours came up while a call for this connection ran: it cannot go on."""
+        self._transport.on_failure(error)
+
+    def shutdown(self) -> None:
+        """The server stops: end at once what is between requests; the rest ends when answered."""
+        if self.state is IDLE or (self.state is RECEIVING and self._request is None):
+            self._close(CloseReason.SHUTDOWN)
+        elif self._stream is not None and self._stream.is_pushed:
+            self._stream.close()
+
+    def refuse_busy(self) -> None:
+        """There are too many connections already: say so and close."""
+        body = dumps({"error": phrase(503)})
+        self._transport.write(
+            encode_error(503, body, self._service.date_line(), b"Retry-After: 1\r\n")
+        )
+        self._close(CloseReason.BUSY)
+
+    def _close(self, reason: CloseReason) -> None:
+        """Send what is queued, then FIN, then drain a little."""
+        self._move(CLOSING)
+        self.deadline = inf
+        self._transport.finish(reason)

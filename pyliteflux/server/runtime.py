@@ -1,0 +1,324 @@
+"""Everything that exists only while a server runs: its reactor, ports, pools and channels.
+
+`Server` is what the user holds, before, during and after; a `Runtime` is built for one run
+and thrown away with it. Both ports are bound before anything is started, so a port in use
+leaves nothing half started behind. Made in run(), so a fork before run() is safe.
+
+Chapter: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from ..app.background import TaskQueue
+from ..app.pipeline import Pipeline
+from ..app.routing import Router
+from ..config import Config
+from ..log import framework as log
+from ..protocol.message import PushFrame
+from ..reactor.acceptor import Acceptor, listen
+from ..reactor.loop import Reactor
+from ..reactor.transport import CloseReason, Transport
+from ..reactor.workers import WorkerPool
+from .access_log import AccessLog
+from .http_channel import IDLE as HTTP_IDLE
+from .http_channel import HttpChannel, HttpService
+from .hub import Hub
+from .tcp_channel import TcpChannel, TcpService
+
+# The sweep looks at every connection's deadline this often, in seconds. O(n) in connections:
+# some 3 ms a second for ten thousand of them; a heap would cost more than that per request.
+SWEEP_INTERVAL = 1.0
+# Descriptors kept back from connections: listeners, the self-pipe, files, the user's own.
+RESERVED_DESCRIPTORS = 64
+# Over max_connections so many more are taken just to tell them so; beyond, they are cut.
+BUSY_SLACK = 32
+# How often a full server looks for idle connections to close, in seconds; how many at once.
+EVICT_INTERVAL = 0.1
+EVICT_COUNT = 64
+# How often a stopping server looks whether it is done, in seconds.
+STOP_CHECK = 0.01
+# After the grace period: the time generators have for their `finally`, in seconds.
+LAST_CLEANUP = 0.5
+
+AnyChannel = HttpChannel | TcpChannel
+
+
+class Runtime:
+    """One run of a server. Reactor thread, but for what is under "any thread"."""
+
+    def __init__(
+        self,
+        config: Config,
+        router: Router,
+        pipeline: Pipeline,
+        tasks: TaskQueue,
+        hub: Hub,
+        protocols: str,
+        selector: selectors.BaseSelector,
+        clock: Callable[[], float],
+        socket_factory: Callable[..., socket.socket],
+        pool_factory: Callable[..., WorkerPool],
+    ) -> None:
+        self._config = config
+        self._tasks = tasks
+        self._hub = hub
+        self._channels: set[AnyChannel] = set()
+        self._per_address: Counter[str] = Counter()
+        self._max_connections = _capped(config.max_connections)
+        self._next_eviction = 0.0
+        self.is_stopping = False
+        self._acceptors: list[Acceptor] = []
+        listeners = self._listen(protocols, socket_factory)
+        try:
+            self.reactor = reactor = Reactor(
+                selector, clock, config.slow_callback_ms / 1000, config.debug
+            )
+        except BaseException:
+            for sock in listeners.values():
+                sock.close()
+            raise
+        self.workers = pool_factory(
+            reactor, "worker", config.worker_threads, config.worker_queue_limit
+        )
+        # A stream has at most one job at a time, plus the closing of its generator.
+        self.streams = pool_factory(
+            reactor, "stream", config.stream_workers, 4 * config.max_connections
+        )
+        # The bound is kept by TaskQueue, where a task is added.
+        self.task_pool = pool_factory(
+            reactor, "task", config.task_workers, 2 * config.task_queue_limit
+        )
+        tasks.start(self.task_pool.submit)
+        shared = (reactor, config, router, pipeline, self.workers, self.streams)
+        self.http = HttpService(*shared, self._on_closed)
+        self.tcp = TcpService(*shared, self._on_closed)
+        accept = {"http": self._accept_http, "tcp": self._accept_tcp}
+        self.addresses: dict[str, tuple[Any, ...]] = {}
+        for name, sock in listeners.items():
+            self.addresses[name] = sock.getsockname()
+            self._acceptors.append(
+                Acceptor(reactor, sock, accept[name], config.max_accepts, config.accept_pause)
+            )
+        self._sweep_interval = _sweep_interval(config)
+        reactor.call_later(self._sweep_interval, self._sweep)
+
+    def log_requests(self) -> None:
+        """Write a line for each request from now on."""
+        note = AccessLog(self.reactor, self.streams).note
+        self.http.on_finished = self.tcp.on_finished = note
+
+    def _listen(
+        self, protocols: str, socket_factory: Callable[..., socket.socket]
+    ) -> dict[str, socket.socket]:
+        """Bind every port that is asked for, or none."""
+        config = self._config
+        wanted = {
+            "http": (config.http_host, config.http_port),
+            "tcp": (config.tcp_host, config.tcp_port),
+        }
+        listeners: dict[str, socket.socket] = {}
+        try:
+            for name, (host, port) in wanted.items():
+                if protocols in (name, "both"):
+                    listeners[name] = listen(
+                        host, port, config.backlog, config.reuse_port, socket_factory
+                    )
+        except BaseException:
+            for sock in listeners.values():
+                sock.close()
+            raise
+        return listeners
+
+    # --- connections
+
+    def _accept_http(self, sock: socket.socket, address: Any) -> None:
+        self._accept(sock, address, self.http, HttpChannel)
+
+    def _accept_tcp(self, sock: socket.socket, address: Any) -> None:
+        self._accept(sock, address, self.tcp, TcpChannel)
+
+    def _accept(self, sock: socket.socket, address: Any, service: Any, make_channel: Any) -> None:
+        """A new connection: build its transport and channel, or say that there is no room."""
+        config = self._config
+        if len(self._channels) >= self._max_connections + BUSY_SLACK:
+            sock.close()
+            return
+        transport = Transport(
+            self.reactor,
+            sock,
+            config.recv_size,
+            config.write_high_water,
+            config.write_low_water,
+        )
+        # Answers leave whole, once a turn: waiting to fill a segment (Nagle) only delays them.
+        transport.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        channel: AnyChannel = make_channel(service, transport, address)
+        self._channels.add(channel)
+        self._per_address[address[0]] += 1
+        transport.attach(channel)
+        limit = config.max_connections_per_ip
+        if len(self._channels) > self._max_connections:
+            self._evict_idle()
+        if len(self._channels) > self._max_connections or (
+            limit and self._per_address[address[0]] > limit
+        ):
+            channel.refuse_busy()
+        elif isinstance(channel, TcpChannel) and channel.is_long_lived:
+            self._hub.add(channel)
+
+    def _evict_idle(self) -> None:
+        """The server is full: close the HTTP connections that have been idle for longest."""
+        now = self.reactor.now
+        if now < self._next_eviction:
+            return
+        self._next_eviction = now + EVICT_INTERVAL
+        idle = [
+            channel
+            for channel in self._channels
+            if isinstance(channel, HttpChannel) and channel.state is HTTP_IDLE and channel.is_used
+        ]
+        idle.sort(key=lambda channel: channel.deadline)
+        for channel in idle[:EVICT_COUNT]:
+            channel.transport.close(CloseReason.IDLE_TIMEOUT)
+
+    def _on_closed(self, channel: AnyChannel) -> None:
+        self._channels.discard(channel)
+        address = channel.address[0]
+        self._per_address[address] -= 1
+        if not self._per_address[address]:
+            del self._per_address[address]
+        if isinstance(channel, TcpChannel):
+            self._hub.remove(channel)
+
+    def _sweep(self) -> None:
+        """Look at every connection once: has its deadline passed, does its peer read?"""
+        self.reactor.call_later(self._sweep_interval, self._sweep)
+        now, send_timeout = self.reactor.now, self._config.send_timeout
+        for channel in list(self._channels):
+            try:
+                if channel.deadline <= now:
+                    channel.on_deadline()
+                elif channel.transport.is_stalled(now, send_timeout):
+                    channel.transport.abort(CloseReason.SEND_TIMEOUT)
+            except Exception as error:
+                log.exception("%r failed in the sweep", channel)
+                channel.transport.on_failure(error)
+
+    @property
+    def connections(self) -> int:
+        """Open connections of both protocols."""
+        return len(self._channels)
+
+    # --- any thread
+
+    @property
+    def owns_current_thread(self) -> bool:
+        """True on the reactor thread and on the workers of this run: they cannot await its end."""
+        pools = (self.workers, self.streams, self.task_pool)
+        return self.reactor.thread_id == threading.get_ident() or any(
+            pool.owns_current_thread for pool in pools
+        )
+
+    def push(self, frame: PushFrame, client_id: str | None) -> None:
+        """Have the reactor deliver a push. Raises ReactorClosed after the end."""
+        self.reactor.call_soon_threadsafe(self._hub.deliver, frame, client_id)
+
+    def request_stop(self) -> None:
+        """Begin the graceful stop. Raises ReactorClosed after the end."""
+        self.reactor.call_soon_threadsafe(self.begin_stop)
+
+    # --- the end
+
+    def begin_stop(self) -> None:
+        """Refuse what is new at once, let what is under way end, then leave the loop."""
+        if self.is_stopping:
+            return
+        self.is_stopping = True
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self.http.is_stopping = self.tcp.is_stopping = True
+        for channel in list(self._channels):
+            try:
+                channel.shutdown()
+            except Exception as error:  # One bug must not keep the server from stopping.
+                log.exception("%r failed at the stop", channel)
+                channel.transport.on_failure(error)
+        self._deadline = self.reactor.now + self._config.shutdown_timeout
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        """Leave the loop once nothing is under way, or when the grace period is over."""
+        under_way = [channel for channel in self._channels if not channel.transport.fin_is_sent]
+        if not under_way and self._tasks.is_idle and self._streams_are_idle():
+            self.reactor.stop()
+        elif self.reactor.now >= self._deadline:
+            if under_way:
+                log.warning(
+                    "stopping: %d connections were still busy after %g s and are cut",
+                    len(under_way),
+                    self._config.shutdown_timeout,
+                )
+            for channel in under_way:
+                channel.transport.abort(CloseReason.SHUTDOWN)
+            self._tasks.abandon()
+            self._deadline = self.reactor.now + LAST_CLEANUP
+            self._await_cleanup()
+        else:
+            self.reactor.call_later(STOP_CHECK, self._check_stopped)
+
+    def _await_cleanup(self) -> None:
+        """Generators that were cut short run their `finally`; then it is really over."""
+        if self._streams_are_idle() or self.reactor.now >= self._deadline:
+            self.reactor.stop()
+        else:
+            self.reactor.call_later(STOP_CHECK, self._await_cleanup)
+
+    def _streams_are_idle(self) -> bool:
+        return self.streams.waiting == 0 and self.streams.running == 0
+
+    def close(self) -> None:
+        """Give everything back. After the loop has ended, on the thread that ran it."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for channel in list(self._channels):
+            channel.transport.close(CloseReason.SHUTDOWN)
+        for pool in (self.workers, self.streams, self.task_pool):
+            pool.stop()
+        self._tasks.abandon()  # After its pool takes no more: what came last is named, too.
+        self.reactor.close()
+
+
+def _capped(wanted: int) -> int:
+    """Return max_connections, but no more than the process may have descriptors."""
+    try:
+        import resource  # Not on Windows.
+    except ImportError:
+        return wanted
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, soft - RESERVED_DESCRIPTORS))
+
+
+def _sweep_interval(config: Config) -> float:
+    """Return how often to look: once a second, or more often where a timeout is short."""
+    timeouts = (
+        config.header_timeout,
+        config.body_timeout,
+        config.keep_alive_timeout,
+        config.send_timeout,
+        config.linger_timeout,
+        config.heartbeat,
+        config.tcp_message_timeout,
+        config.tcp_idle_timeout,
+        config.handler_timeout,
+    )
+    shortest: float = min(timeout for timeout in timeouts if timeout)
+    return max(0.01, min(SWEEP_INTERVAL, shortest / 4))

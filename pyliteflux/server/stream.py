@@ -1,0 +1,164 @@
+"""Pull a stream's pieces from its iterator, on a worker, while the client keeps up.
+
+The rule: nobody holds a thread while the client is slow. A pull has a credit in bytes, the
+room that the transport has; when it is used up the worker goes away and the generator lies
+still until the transport has drained. Each piece is handed over as soon as it is there: the
+next one may take its generator a minute.
+
+Chapter: docs/life-of-a-request.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..app.context import Scope
+from ..errors import PoolFull, ReactorClosed
+from ..log import framework as log
+from ..reactor.loop import Reactor
+from ..reactor.workers import WorkerPool
+
+_EXHAUSTED = object()
+
+
+class StreamPull:
+    """One stream's iterator and who may step it. Reactor thread, but for `_run` and `_step`.
+
+    pieces: returns the iterator. encode: an item to bytes. discard: closes the generator.
+    on_piece, on_end: called on the reactor thread. room: bytes that may be produced now.
+    """
+
+    __slots__ = (
+        "_make_iterator",
+        "_iterator",
+        "_encode",
+        "_discard",
+        "_scope",
+        "_pool",
+        "_reactor",
+        "_on_piece",
+        "_on_end",
+        "_room",
+        "_is_running",
+        "_is_cancelled",
+        "_is_over",
+        "_is_discarded",
+        "_then",
+    )
+
+    def __init__(
+        self,
+        pieces: Callable[[], Iterator[Any]],
+        encode: Callable[[Any], bytes],
+        discard: Callable[[], None],
+        scope: Scope,
+        pool: WorkerPool,
+        reactor: Reactor,
+        on_piece: Callable[[bytes], None],
+        on_end: Callable[[BaseException | None], None],
+        room: Callable[[], int],
+    ) -> None:
+        self._make_iterator = pieces
+        self._iterator: Iterator[Any] | None = None
+        self._encode = encode
+        self._discard = discard
+        self._scope = scope
+        self._pool = pool
+        self._reactor = reactor
+        self._on_piece = on_piece
+        self._on_end = on_end
+        self._room = room
+        self._is_running = False  # A worker steps the iterator, or is about to.
+        self._is_cancelled = False  # Written here, read by the worker: no more pieces.
+        self._is_over = False
+        self._is_discarded = False  # Workers only.
+        self._then: Callable[[Any], object] | None = None
+
+    def go_on(self) -> None:
+        """Pull while there is room, unless a worker does so already."""
+        if self._is_running or self._is_over:
+            return
+        room = self._room()
+        if room <= 0:
+            return  # `drained` will call again.
+        try:
+            self._pool.submit(self._run, room, self._on_pause)
+            self._is_running = True
+        except (PoolFull, ReactorClosed) as error:
+            self._is_over = True
+            self._on_end(error)
+
+    def cancel(self, then: Callable[[Any], object]) -> None:
+        """The client has left: close the generator, on a worker, once nobody steps it.
+
+        then: called there afterwards with the request, never while the generator may still
+        use what is freed by it (M6).
+        """
+        self._is_cancelled = True
+        self._then = then
+        if not self._is_running:
+            self._close()
+
+    def _on_pause(self, outcome: Any) -> None:
+        """A worker has come back: None to go on, _EXHAUSTED, or the exception."""
+        self._is_running = False
+        if self._is_cancelled:
+            self._close()
+        elif outcome is None:
+            self.go_on()
+        else:
+            self._is_over = True
+            self._on_end(None if outcome is _EXHAUSTED else outcome)
+
+    def _close(self) -> None:
+        self._is_over = True
+        try:
+            self._pool.submit(self._run_discard, None)
+        except (PoolFull, ReactorClosed) as error:
+            # The generator's own finalizer must do.
+            log.error("the stream of %r cannot be closed: %s", self._scope, error)
+
+    # --- worker threads, one at a time
+
+    def _run(self, credit: int) -> Any:
+        """Step the iterator until the credit is used up."""
+        return self._scope.context.run(self._step, credit)
+
+    def _step(self, credit: int) -> Any:
+        try:
+            if self._iterator is None:
+                self._iterator = self._make_iterator()
+            while credit > 0 and not self._is_cancelled:
+                piece = next(self._iterator, _EXHAUSTED)
+                if piece is _EXHAUSTED:
+                    self._discard_once()
+                    return _EXHAUSTED
+                data = self._encode(piece)
+                if data:  # An empty chunk would end the body.
+                    credit -= len(data)
+                    self._reactor.call_soon_threadsafe(self._on_piece, data)
+            return None
+        except ReactorClosed as error:
+            return error
+        except BaseException as error:
+            if not self._is_cancelled:
+                log.exception("the stream of %r failed", self._scope)
+            self._discard_quietly()
+            return error
+
+    def _run_discard(self, _: None) -> None:
+        self._scope.context.run(self._discard_quietly)
+        if self._then is not None:
+            self._then(self._scope)
+
+    def _discard_once(self) -> None:
+        if not self._is_discarded:
+            self._is_discarded = True
+            self._discard()
+
+    def _discard_quietly(self) -> None:
+        try:
+            self._discard_once()
+        except Exception:
+            log.exception("closing the stream of %r failed", self._scope)
