@@ -243,11 +243,23 @@ class Console:
             access.info("%s", line, extra={"request_id": request_id})
 
     def _set_levels(self, debug: bool) -> None:
+        assert self._levels is not None
         # Silence is for information: a warning or an error is never the framework chatting.
-        quiet = not any(self._servers)
-        framework.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)
-        if self._levels is not None and self._levels[1] == logging.NOTSET:
+        if not any(self._servers):
+            framework.setLevel(logging.WARNING)
+        elif self._program_decides():
+            framework.setLevel(self._levels[0])
+        else:
+            framework.setLevel(logging.DEBUG if debug else logging.INFO)
+        if self._levels[1] == logging.NOTSET and not self._program_decides():
             application.setLevel(logging.DEBUG)
+
+    def _program_decides(self) -> bool:
+        """Tell whether the program has said which levels it wants: for all, or for us."""
+        package = logging.getLogger("pyliteflux")
+        return self._handler is None and (
+            bool(logging.getLogger().handlers) or package.level != logging.NOTSET
+        )
 
 
 console = Console()

@@ -155,6 +155,25 @@ class ConsoleTests(unittest.TestCase):
             PACKAGE.removeHandler(handler)
         self.assertEqual((stream.getvalue(), own.getvalue()), ("", "hello\n"))
 
+    def test_a_program_that_configured_logging_decides_about_levels(self) -> None:
+        """C7: with info=False the framework is quiet there too; nothing else is touched."""
+        handler = logging.NullHandler()
+        PACKAGE.addHandler(handler)
+        PACKAGE.setLevel(logging.WARNING)
+        try:
+            for info, info_lines in ((True, False), (False, False)):
+                with console(info):
+                    self.assertEqual(framework.isEnabledFor(logging.INFO), info_lines)
+                    self.assertTrue(framework.isEnabledFor(logging.WARNING))
+                    self.assertFalse(application.isEnabledFor(logging.INFO))
+            PACKAGE.setLevel(logging.DEBUG)
+            for info, info_lines in ((True, True), (False, False)):
+                with console(info):
+                    self.assertEqual(framework.isEnabledFor(logging.INFO), info_lines)
+        finally:
+            PACKAGE.removeHandler(handler)
+            PACKAGE.setLevel(logging.NOTSET)
+
     def test_colours_are_for_terminals(self) -> None:
         """L1: unless they are asked for, or not wanted."""
         for stream, colours, coloured in (
