@@ -72,6 +72,13 @@ class Headers(Mapping[str, str]):
         return f"Headers({self._pairs!r})"
 
 
+def says_close(values: Iterable[str]) -> bool:
+    """Tell whether Connection fields ask for the end of the connection (RFC 9112 section 9.6)."""
+    return any(
+        option.strip(" \t").lower() == "close" for value in values for option in value.split(",")
+    )
+
+
 def check_field(name: str, value: str) -> None:
     """Let a field to be sent pass, or raise ValueError that names what is wrong with it."""
     if not isinstance(name, str) or not _IS_TOKEN(name):

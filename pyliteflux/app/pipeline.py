@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..config import Config
 from ..errors import HTTPError, PoolFull
+from ..headers import says_close
 from ..log import escape
 from ..log import framework as log
 from .background import BackgroundTasks, TaskQueue
@@ -29,6 +30,7 @@ from .response import (
     HTTPResponse,
     StreamResponse,
     error_body,
+    fields_of,
     make_response,
     split_tuple,
 )
@@ -122,8 +124,14 @@ class Pipeline:
             return self._answer(request, self._value_of_error(request, error))
 
     def _answer(self, request: TCPRequest, value: Any) -> Answer:
-        """Return a handler's value as an Answer: what HTTP puts into a head has no place here."""
+        """Return a handler's value as an Answer: what HTTP puts into a head has no place here.
+
+        But for one field: ``Connection: close`` ends a long-lived connection after its answer.
+        """
         status: int | None = request.response_status
+        if request.response_headers or isinstance(value, HTTPResponse):
+            connection = fields_of(request, value).getlist("Connection")
+            request.wants_close = says_close(connection)
         if isinstance(value, HTTPResponse):
             status = value.status
             if isinstance(value, StreamResponse):

@@ -273,6 +273,7 @@ class TCPRequest(Request):
     protocol = "tcp"
     method = "TCP"
     query_string = ""
+    wants_close = False  # The handler answered with Connection: close.
     message_id: Any = None  # Echoed in the answer where the message gave one.
 
     def __init__(

@@ -209,6 +209,11 @@ class Transport:
         return self.size > self._low_water
 
     @property
+    def flush_is_due(self) -> bool:
+        """True while something waits for the end of the turn and the kernel was not asked yet."""
+        return self._flush_due
+
+    @property
     def is_finishing(self) -> bool:
         """True from `finish` on: nothing more may be written."""
         return self._finishing

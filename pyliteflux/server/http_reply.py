@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..app.context import new_request_id
 from ..app.request import HTTPRequest
 from ..app.response import HTTPResponse, StreamResponse
+from ..headers import says_close
 from ..jsontext import dumps
 from ..log import framework as log
 from ..protocol.http_head import RequestHead
@@ -63,7 +64,7 @@ def make_reply(
         fields = encode_fields(response.fields())
         if "Transfer-Encoding" in custom:
             log.warning("%r: Transfer-Encoding of a handler is ignored: it is ours", request)
-        keep = keep and not _wants_close(custom.getlist("Connection"))
+        keep = keep and not says_close(custom.getlist("Connection"))
     if custom is None or "X-Request-ID" not in custom:
         request_id = request.request_id if request is not None else new_request_id()
         fields += b"X-Request-ID: %b\r\n" % request_id.encode("latin-1", "replace")
@@ -94,13 +95,6 @@ def plain_error(status: int, headers: dict[str, str] | None = None) -> HTTPRespo
     """Return an answer made on the reactor, without the app."""
     body = dumps({"error": phrase(status)})
     return HTTPResponse(body, status, headers, "application/json")
-
-
-def _wants_close(connection: list[str]) -> bool:
-    """Tell whether a handler's Connection fields say close: the one wish that is heard."""
-    return any(
-        option.strip().lower() == "close" for value in connection for option in value.split(",")
-    )
 
 
 def _type_line(content_type: str) -> bytes:

@@ -422,8 +422,10 @@ class TcpChannel:
 
     def _end_cycle(self) -> None:
         """A message is answered: on to the next."""
+        if self._request is not None and self._request.wants_close:
+            self._keep_alive = False
         self._finish_request()
-        if not self._keep_alive or (self._service.is_stopping):
+        if not self._keep_alive or self._service.is_stopping:
             self._close(CloseReason.DONE)
             return
         self._move(IDLE)
@@ -467,9 +469,9 @@ class TcpChannel:
             return
         data = frame.xml if self._wants_xml else frame.json
         config, transport = self._service.config, self._transport
-        # Answers in the transport are no pushes: a client that reads a long one is not slow.
-        waiting = min(transport.size, self._direct_limit()) + self._pushed_size
-        if waiting + len(data) > config.tcp_send_limit and waiting:
+        while self._is_too_much(len(data)) and transport.flush_is_due:
+            transport.flush()  # A burst within one turn does not make a client slow.
+        if self._is_too_much(len(data)):
             if not self._make_room(len(data), config.slow_client_policy):
                 return
         if not self._pushes and transport.size < self._direct_limit():
@@ -479,6 +481,12 @@ class TcpChannel:
             self._pushes = deque()
         self._pushes.append(data)
         self._pushed_size += len(data)
+
+    def _is_too_much(self, size: int) -> bool:
+        # Answers in the transport are no pushes: a client that reads a long one is not slow.
+        waiting = min(self._transport.size, self._direct_limit()) + self._pushed_size
+        limit: int = self._service.config.tcp_send_limit
+        return waiting > 0 and waiting + size > limit
 
     def _direct_limit(self) -> int:
         """Return up to how many unsent bytes a push goes straight to the transport.

@@ -14,9 +14,9 @@ import threading
 from typing import Any
 from xml.etree import ElementTree
 
-from pyliteflux import HTTPError, HTTPJSONResponse, HTTPResponse
+from pyliteflux import HTTPError, HTTPJSONResponse, HTTPResponse, Router
 from pyliteflux import Server as AServer
-from tests.support import DEADLINE, Client, ServerTestCase, wait_for, wait_until
+from tests.support import DEADLINE, Client, ServerTestCase, running_server, wait_for, wait_until
 
 NOISE = (
     b"\xef\xbb\xbf"  # A byte order mark, as some editors and shells send.
@@ -375,6 +375,29 @@ class TestKeepAlive(TcpTestCase):
             sock = server.clients[client.client_id].transport._sock
             option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             self.assertEqual(bool(option), setting)
+
+    def test_a_handler_may_hang_up(self) -> None:
+        """T4: what Connection: close says on HTTP it says here, in each format."""
+        router = Router()
+
+        @router.register("quit", protocol="tcp")
+        def quit(request: Any) -> Any:
+            return "bye", {"Connection": "close"}
+
+        @router.register("leave", protocol="tcp")
+        def leave(request: Any) -> Any:
+            return HTTPJSONResponse({"bye": 1}, headers={"Connection": "Close"})
+
+        with running_server(router, tcp_keep_alive=True) as server:
+            for line, answer in (
+                ("quit", "bye"),
+                ('{"command": "leave"}', '{"bye": 1}'),
+                ('<request command="quit"/>', "<response>bye</response>"),
+            ):
+                client = self.connect_tcp(server)
+                client.send(line + "\nquit\n")
+                self.assertEqual(client.read_line(), answer)
+                client.expect_end()
 
     def test_the_setting_may_be_changed_the_way_the_readme_does(self) -> None:
         """T4, C2: server.config.tcp_keep_alive = True before run."""

@@ -13,6 +13,10 @@ except ImportError:
 
 # No deadline: a shared machine and coverage are slow. CI tries the same examples each time.
 hypothesis.settings.register_profile(
-    "project", deadline=None, max_examples=500, print_blob=True, derandomize=bool(os.environ.get("CI"))
+    "project",
+    deadline=None,
+    max_examples=500,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),
 )
 hypothesis.settings.load_profile("project")
