@@ -44,7 +44,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -372,16 +373,34 @@ class Outputs:
         self._run = run
         self._known: dict[str, list[str] | DocsError] = {}
 
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Run several at once: most of what they do is wait."""
+        fresh = sorted(set(paths) - self._known.keys())
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            self._known.update(zip(fresh, pool.map(self._outcome, fresh), strict=True))
+
+    def _outcome(self, path: str) -> list[str] | DocsError:
+        try:
+            return self._run(path)
+        except DocsError as error:
+            return error
+
     def lines(self, path: str) -> list[str]:
-        if path not in self._known:
-            try:
-                self._known[path] = self._run(path)
-            except DocsError as error:
-                self._known[path] = error
+        self.prepare([path])
         known = self._known[path]
         if isinstance(known, DocsError):
             raise known
         return known
+
+
+def shown_outputs(pages: Iterable[Page]) -> set[str]:
+    """Return the scripts whose output the pages show."""
+    return {
+        fence.attributes["output"]
+        for page in pages
+        for fence in page.fences
+        if "output" in fence.attributes
+    }
 
 
 def _wanted(fence: Fence, tree: Tree, outputs: Outputs | None) -> tuple[list[str], str] | None:
@@ -1063,6 +1082,8 @@ def main() -> int:
     options = parser.parse_args()
     tree = load()
     outputs = Outputs()
+    scripts = shown_outputs(Page(path, tree[path]) for path in page_paths(tree))
+    outputs.prepare(path for path in scripts if path in tree)
     if not options.check:
         for path in page_paths(tree):
             text = rewritten(Page(path, tree[path]), tree, outputs)

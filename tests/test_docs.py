@@ -70,6 +70,7 @@ class TheRealPages(unittest.TestCase):
 
     def test_experiments_print_what_the_chapters_say(self) -> None:
         outputs = Outputs()
+        outputs.prepare(docs_tools.shown_outputs(self.pages))
         shown = set()
         for page in self.pages:
             for fence in page.fences:

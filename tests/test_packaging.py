@@ -124,16 +124,16 @@ class WithoutSitePackages(unittest.TestCase):
         expected = f"['pyliteflux'] {ROOT / 'pyliteflux' / '__init__.py'}\n"
         self.assertEqual(done.stdout, expected)
 
-    def test_every_module_can_be_imported_first(self) -> None:
-        """No module relies on another having been imported before it."""
-        for path in sorted((ROOT / "pyliteflux").rglob("*.py")):
-            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            if path.name in ("__init__.py", "__main__.py"):
-                continue
-            with self.subTest(module):
-                code = f"import sys; sys.path.insert(0, sys.argv[1]); import {module}"
-                done = run(sys.executable, "-I", "-S", "-W", "error", "-c", code, str(ROOT))
-                self.assertEqual((done.returncode, done.stderr), (0, ""))
+    def test_every_module_can_be_imported_without_a_warning(self) -> None:
+        """Those too that the front door does not lead to."""
+        names = [
+            ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for path in sorted((ROOT / "pyliteflux").rglob("*.py"))
+            if path.name not in ("__init__.py", "__main__.py")
+        ]
+        code = f"import sys; sys.path.insert(0, sys.argv[1]); import {', '.join(names)}"
+        done = run(sys.executable, "-I", "-S", "-W", "error", "-c", code, str(ROOT))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 
 @unittest.skipUnless(FULL_CHECK, "`make check` installs it with pip")

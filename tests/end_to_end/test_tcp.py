@@ -810,8 +810,8 @@ class TestClients(TcpTestCase):
         for reader in readers:
             reader.start()
         try:
-            for _ in range(15):
-                some = [Client(server.tcp_address) for _ in range(20)]
+            for _ in range(4):
+                some = [Client(server.tcp_address) for _ in range(12)]
                 for number, client in enumerate(some):
                     client.close() if number % 2 else client.reset()
         finally:
