@@ -5,6 +5,7 @@ PYTHON ?= python3
 EXAMPLE ?= chat
 TESTS ?=
 FUZZ_SECONDS ?= 60
+BENCH ?=
 
 # This checkout comes before any installed copy.
 HERE = PYTHONPATH="$$(pwd)"
@@ -22,7 +23,7 @@ help:
 	@echo "make check                      everything: every Python found, coverage, properties, lint, types, docs"
 	@echo "make docs                       write the quotes and generated parts of docs/ and the READMEs"
 	@echo "make fuzz FUZZ_SECONDS=60       fuzz each parser for so many seconds"
-	@echo "make bench                      measure ourselves and others on this machine"
+	@echo "make bench                      measure ourselves and others (BENCH='--scenarios hello': a part)"
 	@echo "make clean                      remove what the targets above made"
 
 test:
@@ -100,7 +101,7 @@ fuzz: .venv/ready
 
 bench: .venv-bench/ready
 	@echo "bench: ourselves and others, one after the other"
-	@$(HERE) .venv-bench/bin/python tests/bench/run.py
+	@$(HERE) .venv-bench/bin/python tests/bench/run.py $(BENCH)
 
 # The environments: an extra of setup.cfg without the package itself, which comes from PYTHONPATH.
 READ_EXTRA = import configparser as c, sys; p = c.ConfigParser(); p.read("setup.cfg"); \

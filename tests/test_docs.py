@@ -17,7 +17,7 @@ from pathlib import Path
 from tests import docs_tools
 from tests.docs_tools import CODE_GAP, DocsError, Fence, Outputs, Page, Tree
 
-READMES = ("README.md", "README.zh-CN.md")
+READMES = ("README.md", "README.zh-CN.md", "docs/tcp.md")
 
 
 class TheRealPages(unittest.TestCase):

@@ -145,7 +145,7 @@ class HttpChannel:
         self._http = HttpConnection(service.limits)
         self._request: HTTPRequest | None = None
         self._route: Route | None = None
-        self._body: list[bytes] | None = None
+        self._body: bytearray | None = None
         self._body_started = 0.0
         self._body_size = 0
         self._body_stream: BodyStream | None = None
@@ -273,16 +273,15 @@ class HttpChannel:
                 if self._on_head(event):
                     return True
             elif event is END:
-                body = b"".join(self._body or ())
-                self._body = None
-                self._dispatch(body)
+                body, self._body = self._body, None
+                self._dispatch(bytes(body or b""))
                 return True
             elif event is NEED_DATA:
                 self._await_data(now)
                 return False
             else:
                 assert self._body is not None and isinstance(event, bytes)
-                self._body.append(event)
+                self._body += event  # Not a list of pieces: there may be one for each byte.
                 self._body_size += len(event)
                 # One-byte chunks: so many bytes can hold the loop for long (limits, loop_budget).
                 clock = time.monotonic()
@@ -371,7 +370,7 @@ class HttpChannel:
             if self._body_stream is not None:  # Else it was refused: no worker is free.
                 self._feed_stream()
             return True
-        self._body = []
+        self._body = bytearray()
         return False
 
     def _options_of_server(self, head: RequestHead) -> None:

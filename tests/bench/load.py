@@ -6,7 +6,7 @@ less, not drowned. Run as `python -m tests.bench.load SPEC`, SPEC being JSON: th
 connects, warms up, prints READY, waits for a line on stdin, loads, prints its Result as JSON.
 Several such processes are one load; `run.py` starts them.
 
-Chapter: docs/performance.md.
+How to read the figures: tests/bench/README.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ first figure is CPU time per answer, user and system, of the server with all its
 child processes: unlike requests per second it does not depend on who else uses the machine
 or on how much of it the load generator eats. How to read the table: tests/bench/README.md.
 
-Chapter: docs/performance.md.
+How to read the figures: tests/bench/README.md.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ with one process, access logs off and JSON by the framework's default encoder:
 
 It prints `PORT http` or `PORT http tcp` (0 where it has no such port) and ends on SIGTERM.
 
-Chapter: docs/performance.md.
+How to read the figures: tests/bench/README.md.
 """
 
 from __future__ import annotations
