@@ -1,0 +1,138 @@
+"""Hub and Clients: who is connected, and who gets a push. Contract T7, T8, P1, P2."""
+
+from __future__ import annotations
+
+import threading
+import unittest
+from typing import Any
+
+from pyliteflux import Router
+from pyliteflux.protocol.message import PushFrame
+from pyliteflux.server.hub import Hub
+from tests.fakes import Simulation
+from tests.support import captured_logs
+
+
+class Channel:
+    """As much of a TcpChannel as a hub asks for."""
+
+    def __init__(self, client_id: str) -> None:
+        self.client_id = client_id
+        self.pushed: list[PushFrame] = []
+
+    def push(self, frame: PushFrame) -> None:
+        self.pushed.append(frame)
+
+
+class HubTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.hub: Any = Hub()
+        self.one, self.two = Channel("a:1"), Channel("a:2")
+        self.hub.add(self.one)
+        self.hub.add(self.two)
+        self.frame = PushFrame("x")
+
+    def test_a_push_to_one_reaches_that_one(self) -> None:
+        self.hub.deliver(self.frame, "a:1")
+        self.assertEqual((self.one.pushed, self.two.pushed), ([self.frame], []))
+
+    def test_a_broadcast_reaches_all_with_the_same_frame(self) -> None:
+        self.hub.deliver(self.frame, None)
+        self.assertIs(self.one.pushed[0], self.two.pushed[0])
+
+    def test_a_push_to_nobody_is_silent(self) -> None:
+        self.hub.deliver(self.frame, "a:3")
+        self.hub.deliver(self.frame, "")
+        self.assertEqual(self.one.pushed + self.two.pushed, [])
+
+    def test_a_client_that_leaves_during_a_broadcast_does_not_break_it(self) -> None:
+        self.one.push = lambda frame: self.hub.remove(self.one)  # type: ignore[method-assign]
+        self.hub.deliver(self.frame, None)
+        self.assertEqual(self.two.pushed, [self.frame])
+
+    def test_the_late_end_of_a_client_does_not_remove_who_has_its_id_now(self) -> None:
+        again = Channel("a:1")
+        self.hub.add(again)
+        self.hub.remove(self.one)
+        self.assertIs(self.hub.clients["a:1"], again)
+
+    def test_the_mapping_is_live_and_read_only(self) -> None:
+        clients = self.hub.clients
+        self.assertEqual(sorted(clients), ["a:1", "a:2"])
+        self.hub.remove(self.one)
+        self.assertEqual((len(clients), "a:1" in clients), (1, False))
+        with self.assertRaises(TypeError):
+            clients["a:9"] = self.one
+
+    def test_iterating_survives_clients_that_come_and_leave(self) -> None:
+        seen = []
+        for client_id in self.hub.clients:
+            seen.append(client_id)
+            self.hub.add(Channel(f"{client_id}0"))
+        self.assertEqual(seen, ["a:1", "a:2"])
+
+    def test_iterating_survives_other_threads(self) -> None:
+        over = threading.Event()
+        begun = threading.Event()
+        errors: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                while not over.is_set():
+                    list(self.hub.clients)
+                    len(self.hub.clients)
+                    begun.set()
+            except BaseException as error:
+                errors.append(error)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        self.assertTrue(begun.wait(10), "the reader has not begun")
+        for n in range(3000):
+            channel = Channel(f"b:{n}")
+            self.hub.add(channel)
+            if n % 3:
+                self.hub.remove(channel)
+        over.set()
+        reader.join(10)
+        self.assertFalse(reader.is_alive() or errors, errors)
+
+
+class PushMessage(unittest.TestCase):
+    def test_it_returns_the_number_of_clients_and_only_none_broadcasts(self) -> None:
+        with captured_logs(), Simulation(Router(), tcp_keep_alive=True) as simulation:
+            server = simulation.server
+            self.assertEqual(server.push_message("x"), 0)
+            one, two = simulation.tcp(), simulation.tcp()
+            simulation.settle()
+            self.assertEqual(server.push_message("all"), 2)
+            self.assertEqual(server.push_message("one", one.client_id), 1)
+            self.assertEqual(server.push_message("no", ""), 0)
+            with self.assertLogs("pyliteflux.server", "INFO") as logs:
+                self.assertEqual(server.push_message("no", "1.2.3.4:5"), 0)
+            self.assertEqual(len(logs.output), 1)
+            self.assertIn("1.2.3.4:5", logs.output[0])
+            simulation.settle()
+            self.assertEqual(one.take(), b'{"type": "push", "data": "all"}\n' + push("one"))
+            self.assertEqual(two.take(), push("all"))
+        self.assertEqual(server.push_message("after the end"), 0)
+
+    def test_only_long_lived_clients_are_listed(self) -> None:
+        with Simulation(Router()) as simulation:
+            simulation.tcp()
+            simulation.settle()
+            self.assertEqual(len(simulation.server.clients), 0)
+
+    def test_it_may_be_used_before_the_first_run(self) -> None:
+        simulation = Simulation(Router())
+        self.assertEqual(simulation.server.push_message("x"), 0)
+        with simulation:
+            pass
+
+
+def push(value: str) -> bytes:
+    return b'{"type": "push", "data": "%b"}\n' % value.encode()
+
+
+if __name__ == "__main__":
+    unittest.main()

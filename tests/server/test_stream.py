@@ -1,0 +1,165 @@
+"""StreamPull: the credit, the end, who closes the generator, and when. Contract A2, M6."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Iterator
+from contextvars import Context
+from typing import Any
+
+from pyliteflux.app.context import Scope
+from pyliteflux.errors import PoolFull
+from pyliteflux.reactor.loop import Reactor
+from pyliteflux.server.stream import StreamPull
+from tests.fakes import FakeSelector, InlinePool, Network
+from tests.support import captured_logs
+
+
+class StreamPullTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor(FakeSelector(Network()))
+        self.addCleanup(self.reactor.close)
+        self.pool = InlinePool(self.reactor, "stream", 1, 10)
+        self.pieces: list[bytes] = []
+        self.ends: list[BaseException | None] = []
+        self.discarded = 0
+        self.finished: list[Any] = []
+        self.room = 100
+        self.produced = 0
+        self.scope: Any = Scope()
+        self.scope.context = Context()
+
+    def pull(self, items: Iterator[Any]) -> StreamPull:
+        def discard() -> None:
+            self.discarded += 1
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+        return StreamPull(
+            lambda: items,
+            lambda item: b"" if item is None else item,
+            discard,
+            self.scope,
+            self.pool,  # type: ignore[arg-type]
+            self.reactor,
+            self.pieces.append,
+            self.ends.append,
+            lambda: self.room,
+        )
+
+    def endless(self) -> Iterator[bytes]:
+        while True:
+            self.produced += 1
+            yield b"x" * 40
+
+    def work(self) -> None:
+        """Let the worker have its turn, then the reactor."""
+        self.pool.run_all()
+        self.reactor.run_once()
+
+    def test_it_stops_where_the_room_is_used_up(self) -> None:
+        pull = self.pull(self.endless())
+        pull.go_on()
+        self.pool.run_one()
+        self.assertEqual(self.produced, 3)
+        self.room = 0
+        self.reactor.run_once()
+        self.assertEqual(self.pool.waiting, 0, "a stalled reader must pin no worker")
+        self.room = 50
+        pull.go_on()
+        self.pool.run_one()
+        self.assertEqual(self.produced, 5)
+
+    def test_one_worker_at_a_time_steps_it(self) -> None:
+        pull = self.pull(self.endless())
+        pull.go_on()
+        pull.go_on()
+        self.assertEqual(self.pool.waiting, 1)
+
+    def test_empty_pieces_are_skipped(self) -> None:
+        self.pull(iter([b"a", b"", None, b"b"])).go_on()
+        self.work()
+        self.assertEqual(self.pieces, [b"a", b"b"])
+        self.assertEqual(self.ends, [None])
+        self.assertEqual(self.discarded, 1)
+
+    def test_an_exception_is_the_end_and_logged_once(self) -> None:
+        def failing() -> Iterator[bytes]:
+            yield b"a"
+            raise RuntimeError("on purpose")
+
+        with captured_logs() as logs:
+            self.pull(failing()).go_on()
+            self.work()
+        self.assertEqual(self.pieces, [b"a"])
+        self.assertIsInstance(self.ends[0], RuntimeError)
+        self.assertEqual(len(logs.find("on purpose")), 1)
+        self.assertEqual(self.discarded, 1)
+
+    def test_system_exit_in_a_generator_is_an_end_like_any_other(self) -> None:
+        def leaving() -> Iterator[bytes]:
+            yield b"a"
+            raise SystemExit
+
+        with captured_logs():
+            self.pull(leaving()).go_on()
+            self.work()
+        self.assertIsInstance(self.ends[0], SystemExit)
+
+    def test_a_pull_that_was_cancelled_at_rest_is_closed_on_a_worker_then_finished(self) -> None:
+        pull = self.pull(self.endless())
+        pull.cancel(self.finished.append)
+        self.assertEqual(self.discarded, 0)
+        self.work()
+        self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
+
+    def test_a_pull_that_was_cancelled_while_a_worker_steps_it_waits_for_it(self) -> None:
+        """Contract M6: never while the generator may still use what is freed."""
+        pull = self.pull(self.endless())
+        pull.go_on()
+        pull.cancel(self.finished.append)
+        self.assertEqual(self.pool.waiting, 1)
+        self.work()
+        self.assertEqual((self.discarded, self.finished), (0, []))
+        self.work()
+        self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
+        self.assertEqual(self.ends, [], "nobody is there to be told")
+        self.assertEqual(self.produced, 0, "nothing is produced for nobody")
+
+    def test_a_cancel_after_the_last_piece_discards_once(self) -> None:
+        pull = self.pull(iter([b"a"]))
+        pull.go_on()
+        self.pool.run_one()
+        pull.cancel(self.finished.append)
+        self.reactor.run_once()
+        self.work()
+        self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
+
+    def test_a_generator_whose_close_fails_is_logged_and_the_request_finished(self) -> None:
+        def stubborn() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 100
+            finally:
+                raise RuntimeError("in finally")
+
+        pull = self.pull(stubborn())
+        pull.go_on()
+        self.room = 0
+        self.work()
+        with captured_logs() as logs:
+            pull.cancel(self.finished.append)
+            self.work()
+        self.assertEqual(len(logs.find("in finally")), 1)
+        self.assertEqual(self.finished, [self.scope])
+
+    def test_a_full_pool_is_the_end(self) -> None:
+        for _ in range(10):
+            self.pool.submit(print, None)
+        self.pull(self.endless()).go_on()
+        self.assertIsInstance(self.ends[0], PoolFull)
+
+
+if __name__ == "__main__":
+    unittest.main()
