@@ -32,6 +32,9 @@ from typing import Any, Protocol
 
 from .loop import READ, WRITE, Reactor
 
+# What an unsent piece costs beside its bytes, about: a list entry and an object. Without it a
+# generator of single bytes could fill a hundred times the memory that the watermark allows.
+PIECE_COST = 64
 # The most that is gathered from small pieces for one send, in bytes: a copy of this size
 # costs less than a second system call.
 GATHER = 64 * 1024
@@ -201,7 +204,7 @@ class Transport:
     @property
     def room(self) -> int:
         """Bytes that may be written before it is congested; below 0 while it is."""
-        return self._high_water - self.size
+        return self._high_water - self.size - PIECE_COST * len(self._unsent)
 
     @property
     def is_above_low_water(self) -> bool:
@@ -327,7 +330,7 @@ class Transport:
         budget = SEND_BUDGET
         # Before anything is sent: who found no room during this turn waits for `drained`, even
         # where the kernel now takes enough to be below the mark again.
-        if self.size >= self._high_water:
+        if self.room <= 0:
             self._was_congested = True
         try:
             while unsent and budget > 0:

@@ -10,18 +10,14 @@ Chapter: docs/life-of-a-request.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from email.utils import formatdate
-from enum import Enum
 from math import inf
 from typing import Any
 
 from ..app.body_stream import BodyStream
-from ..app.pipeline import Pipeline
-from ..app.request import HTTPRequest, Request
+from ..app.request import HTTPRequest
 from ..app.response import HTTPResponse, StreamResponse
-from ..app.routing import Route, Router
-from ..config import Config
+from ..app.routing import Route
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed
 from ..jsontext import dumps
 from ..log import escape
@@ -33,32 +29,15 @@ from ..protocol.http_response import (
     CONTINUE,
     encode_error,
 )
-from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, FileRange, Transport
-from ..reactor.workers import WorkerPool
 from ..statuses import phrase
+from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service
 from .http_reply import JOIN_LIMIT, Reply, make_reply, plain_error
 from .http_stream import HttpStream
 
 # Pipelined requests answered for one connection in one turn; then the others have theirs.
 REQUESTS_PER_TURN = 16
 
-
-class State(Enum):
-    """Whose turn it is. `docs/architecture.md` draws the moves."""
-
-    IDLE = "between requests, no byte of the next"
-    RECEIVING = "part of a request is here"
-    HANDLING = "a handler has the turn; later bytes wait unparsed, up to a limit"
-    SENDING = "the response is not fully with the kernel"
-    CLOSING = "last bytes go out, then FIN, then we drain a little"
-    CLOSED = "final"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
-
-
-IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
-SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
 
 NEXT = {
     IDLE: {RECEIVING, HANDLING, CLOSING, CLOSED},
@@ -70,32 +49,12 @@ NEXT = {
 }
 
 
-class HttpService:
-    """What all HTTP channels of a server share. Set once, but for `is_stopping`."""
+class HttpService(Service):
+    """What all HTTP channels of a server share: the limits, and the Date."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        config: Config,
-        router: Router,
-        pipeline: Pipeline,
-        workers: WorkerPool,
-        streams: WorkerPool,
-        on_closed: Callable[[HttpChannel], None],
-        on_finished: Callable[[Request, int, int], None] | None = None,
-    ) -> None:
-        self.reactor = reactor
-        self.config = config
-        self.router = router
-        self.pipeline = pipeline
-        self.make_bg = pipeline.make_bg  # Bound once, not per request.
-        self.workers = workers
-        self.streams = streams
-        self.on_closed = on_closed
-        self.on_finished = on_finished  # (request, status, bytes of content): the access log
-        self.limits = HttpLimits.from_config(config)
-        self.is_stopping = False
-        self.requests = 0  # Answered, for the statistics.
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self.limits = HttpLimits.from_config(self.config)
         self._date = b""
         self._date_expires = -inf
 
@@ -109,16 +68,13 @@ class HttpService:
         return self._date
 
 
-class HttpChannel:
-    """One HTTP connection. Reactor thread only.
+class HttpChannel(Channel):
+    """One HTTP connection. Reactor thread only."""
 
-    `deadline` is looked at by the server's sweep; `on_deadline` is what happens then.
-    """
+    moves = NEXT
 
     __slots__ = (
         "_service",
-        "_transport",
-        "address",
         "_http",
         "_request",
         "_route",
@@ -128,20 +84,13 @@ class HttpChannel:
         "_body_stream",
         "_stream",
         "_keep",
-        "_overdue",
         "_status",
-        "_sent",
         "_requests",
-        "_advancing",
-        "state",
-        "deadline",
-        "__weakref__",
     )
 
     def __init__(self, service: HttpService, transport: Transport, address: Any) -> None:
+        super().__init__(transport, address, service.reactor.now + service.config.header_timeout)
         self._service = service
-        self._transport = transport
-        self.address = address
         self._http = HttpConnection(service.limits)
         self._request: HTTPRequest | None = None
         self._route: Route | None = None
@@ -151,22 +100,8 @@ class HttpChannel:
         self._body_stream: BodyStream | None = None
         self._stream: HttpStream | None = None
         self._keep = False
-        self._overdue: HTTPRequest | None = None  # Answered, but its handler still runs.
         self._status = 0
-        self._sent = 0  # Bytes of content, for the access log.
         self._requests = 0
-        self._advancing = False
-        self.state = IDLE
-        self.deadline = service.reactor.now + service.config.header_timeout
-
-    def _move(self, new: State) -> None:
-        assert new in NEXT[self.state], (self.state, new)
-        self.state = new
-
-    @property
-    def transport(self) -> Transport:
-        """The connection's transport."""
-        return self._transport
 
     @property
     def is_used(self) -> bool:
@@ -204,8 +139,8 @@ class HttpChannel:
         if self.state is SENDING:
             if self._stream is None:
                 self._end_cycle()
-        elif self.state is CLOSING and self._transport.fin_is_sent:
-            self.deadline = self._service.reactor.now + self._service.config.linger_timeout
+        elif self.state is CLOSING:
+            self._await_fin()
 
     def drained(self) -> None:
         """There is room again: the stream may go on."""
@@ -216,23 +151,13 @@ class HttpChannel:
         """The transport is closed: give back what this connection held."""
         if log.isEnabledFor(10):
             log.debug("HTTP %s closed: %s", self.address, reason.value)
-        request = self._request
-        if request is not None:
-            request.gone = True
         if self._body_stream is not None:
             self._body_stream.fail(HTTPError(400, "the client has left"))
             self._body_stream = None
         stream, self._stream = self._stream, None
         if stream is not None:
             self._sent = stream.sent
-            stream.cancel(self._service.pipeline.finish)
-        if self.state is HANDLING:
-            self._overdue = request  # Its handler is still at work.
-        elif request is not None:
-            self._finish_request(is_finished_by_stream=stream is not None)
-        self._move(CLOSED)
-        self.deadline = inf
-        self._service.on_closed(self)
+        self._leave(stream)
 
     # --- requests
 
@@ -256,10 +181,6 @@ class HttpChannel:
         if self._http.buffered >= self._service.config.recv_size:
             self._transport.pause_reading()  # Or we would read faster than we answer.
         self._service.reactor.call_soon(self._continue)
-
-    def _continue(self) -> None:
-        if self.state is IDLE or self.state is RECEIVING:
-            self._advance()
 
     def _receive_one(self) -> bool:
         """Take events until a request is dispatched (True) or more data is needed (False)."""
@@ -396,10 +317,6 @@ class HttpChannel:
             self._request = None
             self.respond(plain_error(503, {"Retry-After": "1"}))
 
-    def _handler_deadline(self) -> float:
-        timeout: float = self._service.config.handler_timeout
-        return self._service.reactor.now + timeout if timeout else inf
-
     # --- a body that is read by the handler
 
     def _feed_stream(self) -> None:
@@ -449,8 +366,7 @@ class HttpChannel:
         if self.state is not HANDLING:
             # The client has left, or has had its 504: the handler alone did not know.
             self._give_up(response)
-            self._finish(self._overdue)
-            self._overdue = None
+            self._finish_overdue()
             return
         if not isinstance(response, HTTPResponse):
             log.error("a worker could not handle %r: %r", self._request, response)
@@ -515,26 +431,8 @@ class HttpChannel:
         else:
             self._transport.resume_reading()
 
-    def _finish_request(self, is_finished_by_stream: bool = False) -> None:
-        """The answer is out, or will never be: what the request held is given back."""
-        request, self._request = self._request, None
-        self._route = None
-        service = self._service
-        service.requests += 1
-        if request is not None:
-            if service.on_finished is not None:
-                service.on_finished(request, self._status, self._sent)
-            if not is_finished_by_stream:
-                self._finish(request)
-
-    def _finish(self, request: HTTPRequest | None) -> None:
-        """Have a worker call `on_finish`, where there is any. Its handler has returned."""
-        service = self._service
-        if request is not None and service.pipeline.needs_finish(request):
-            try:
-                service.streams.submit(service.pipeline.finish, request)
-            except (PoolFull, ReactorClosed) as error:
-                log.error("%r: on_finish cannot run: %s", request, error)
+    def _status_of(self, request: HTTPRequest) -> int:
+        return self._status
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what broke the protocol, and close: what follows cannot be trusted."""
@@ -586,16 +484,6 @@ class HttpChannel:
         if self._transport.size == 0:
             self._end_cycle()
 
-    def _give_up(self, response: Any) -> None:
-        """A response that nobody will read: close its generator or file, on a worker."""
-        if isinstance(response, HTTPResponse) and (
-            isinstance(response, StreamResponse) or response.segments
-        ):
-            try:
-                self._service.streams.submit(lambda given_up: given_up.discard(), response)
-            except (PoolFull, ReactorClosed):
-                pass  # The generator's own finalizer must do.
-
     # --- the end
 
     def on_deadline(self) -> None:
@@ -625,25 +513,11 @@ class HttpChannel:
             self._body_stream = None
             stream.fail(HTTPError(408, "the request body did not arrive in time"))
             return
-        service, request = self._service, self._request
-        stack = service.workers.stack_of(request)
-        log.error(
-            "%r: the handler has not returned after %g s; it is here:\n%s",
-            request,
-            service.config.handler_timeout,
-            stack.rstrip(),
-        )
-        if stack:
-            service.workers.add_replacement()
-        if service.on_finished is not None and request is not None:
-            service.on_finished(request, 504, 0)
+        self._report_stuck_handler()
+        request = self._request
         self.respond(plain_error(504, {"Connection": "close"}))
         # Now that it is answered: `on_finish` waits until the handler has returned.
         self._overdue, self._request = request, None
-
-    def on_failure(self, error: Exception) -> None:
-        """A bug of ours came up while a call for this connection ran: it cannot go on."""
-        self._transport.on_failure(error)
 
     def shutdown(self) -> None:
         """The server stops: end at once what is between requests; the rest ends when answered."""
@@ -659,9 +533,3 @@ class HttpChannel:
             encode_error(503, body, self._service.date_line(), b"Retry-After: 1\r\n")
         )
         self._close(CloseReason.BUSY)
-
-    def _close(self, reason: CloseReason) -> None:
-        """Send what is queued, then FIN, then drain a little."""
-        self._move(CLOSING)
-        self.deadline = inf
-        self._transport.finish(reason)

@@ -9,6 +9,7 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import threading
@@ -27,7 +28,7 @@ from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
 from .access_log import AccessLog
-from .http_channel import IDLE as HTTP_IDLE
+from .channel import IDLE
 from .http_channel import HttpChannel, HttpService
 from .hub import Hub
 from .tcp_channel import TcpChannel, TcpService
@@ -71,7 +72,7 @@ class Runtime:
         self._hub = hub
         self._channels: set[AnyChannel] = set()
         self._per_address: Counter[str] = Counter()
-        self._max_connections = _capped(config.max_connections)
+        self._max_connections = _capped(config.max_connections, selector)
         self._next_eviction = 0.0
         self.is_stopping = False
         self._acceptors: list[Acceptor] = []
@@ -182,7 +183,7 @@ class Runtime:
         idle = [
             channel
             for channel in self._channels
-            if isinstance(channel, HttpChannel) and channel.state is HTTP_IDLE and channel.is_used
+            if isinstance(channel, HttpChannel) and channel.state is IDLE and channel.is_used
         ]
         idle.sort(key=lambda channel: channel.deadline)
         for channel in idle[:EVICT_COUNT]:
@@ -295,8 +296,12 @@ class Runtime:
         self.reactor.close()
 
 
-def _capped(wanted: int) -> int:
-    """Return max_connections, but no more than the process may have descriptors."""
+def _capped(wanted: int, selector: selectors.BaseSelector) -> int:
+    """Return max_connections, but no more than the process may have, or select() may watch."""
+    if isinstance(selector, selectors.SelectSelector):
+        # FD_SETSIZE: beyond it select() raises, and that would be the end of the loop.
+        most = 512 if os.name == "nt" else 1024
+        wanted = max(1, min(wanted, most - RESERVED_DESCRIPTORS - BUSY_SLACK))
     try:
         import resource  # Not on Windows.
     except ImportError:

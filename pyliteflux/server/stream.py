@@ -17,6 +17,7 @@ from ..app.context import Scope
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
 from ..reactor.loop import Reactor
+from ..reactor.transport import PIECE_COST
 from ..reactor.workers import WorkerPool
 
 _EXHAUSTED = object()
@@ -136,7 +137,7 @@ class StreamPull:
                     return _EXHAUSTED
                 data = self._encode(piece)
                 if data:  # An empty chunk would end the body.
-                    credit -= len(data)
+                    credit -= len(data) + PIECE_COST
                     self._reactor.call_soon_threadsafe(self._on_piece, data)
             return None
         except ReactorClosed as error:

@@ -10,18 +10,13 @@ Chapter: docs/tcp.md.
 from __future__ import annotations
 
 import socket
-from collections import deque
-from collections.abc import Callable
-from enum import Enum
 from math import inf
 from typing import Any
 
-from ..app.pipeline import Answer, Pipeline, refusal_route
-from ..app.request import Request, TCPRequest
+from ..app.pipeline import Answer, refusal_route
+from ..app.request import TCPRequest
 from ..app.response import StreamResponse
-from ..app.routing import Router
-from ..config import Config
-from ..errors import BadMessage, HTTPError, PoolFull, ProtocolError, ReactorClosed
+from ..errors import BadMessage, HTTPError, PoolFull, ProtocolError
 from ..headers import Headers
 from ..log import escape
 from ..log import framework as log
@@ -36,9 +31,9 @@ from ..protocol.message import (
     encode_end,
     encode_error,
 )
-from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
-from ..reactor.workers import WorkerPool
+from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service
+from .push_queue import PushQueue
 from .stream import StreamPull
 
 # Messages answered for one connection in one turn; then the others have theirs.
@@ -46,22 +41,6 @@ MESSAGES_PER_TURN = 16
 # A client that connects for one answer (tcp_keep_alive off) must ask within this, in seconds.
 FIRST_MESSAGE_TIMEOUT = 60.0
 
-
-class State(Enum):
-    """Whose turn it is. The same words as for HTTP."""
-
-    IDLE = "between messages, no byte of the next"
-    RECEIVING = "part of a message is here"
-    HANDLING = "a handler has the turn; later bytes wait unparsed, up to a limit"
-    SENDING = "a stream is under way, or more is unsent than the high watermark"
-    CLOSING = "last bytes go out, then FIN, then we drain a little"
-    CLOSED = "final"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
-
-
-IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
-SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
 
 NEXT = {
     IDLE: {RECEIVING, HANDLING, SENDING, CLOSING, CLOSED},
@@ -77,30 +56,11 @@ UNKNOWN_COMMAND = refusal_route(
 )
 
 
-class TcpService:
-    """What all TCP channels of a server share. Set once, but for `is_stopping` and counts."""
+class TcpService(Service):
+    """What all TCP channels of a server share: how an answer is encoded, what was dropped."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        config: Config,
-        router: Router,
-        pipeline: Pipeline,
-        workers: WorkerPool,
-        streams: WorkerPool,
-        on_closed: Callable[[TcpChannel], None],
-        on_finished: Callable[[Request, int, int], None] | None = None,
-    ) -> None:
-        self.reactor = reactor
-        self.config = config
-        self.router = router
-        self.pipeline = pipeline
-        self.workers = workers
-        self.streams = streams
-        self.on_closed = on_closed
-        self.on_finished = on_finished
-        self.is_stopping = False
-        self.requests = 0
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
         self.push_dropped = 0
 
     def handle(self, request: TCPRequest) -> bytes | Answer:
@@ -133,66 +93,44 @@ def _with_status(answer: Answer) -> Any:
     return value if value.get("code") == "unknown_command" else {**value, "status": status}
 
 
-class TcpChannel:
+class TcpChannel(Channel):
     """One TCP connection. Reactor thread only, but for what is set once.
 
     client_id: "host:port" (T8). address: the peer's. connected_at: time.monotonic().
     """
 
+    moves = NEXT
+
     __slots__ = (
         "_service",
-        "_transport",
         "_framer",
         "_request",
         "_pull",
         "_pushes",
-        "_pushed_size",
         "_at_eof",
-        "_sent",
-        "_advancing",
         "_wants_xml",
-        "_overdue",
         "_keep_alive",
         "client_id",
-        "address",
         "connected_at",
-        "state",
-        "deadline",
-        "__weakref__",
     )
 
     def __init__(self, service: TcpService, transport: Transport, address: Any) -> None:
         config = service.config
+        super().__init__(transport, address, inf)
         self._service = service
-        self._transport = transport
         self._framer = MessageFramer(config.tcp_max_message, config.tcp_max_depth)
         self._request: TCPRequest | None = None
         self._pull: StreamPull | None = None
-        self._pushes: deque[bytes] | None = None  # What the transport has no room for.
-        self._pushed_size = 0
+        self._pushes = PushQueue(transport, config)
         self._at_eof = False
-        self._sent = 0
-        self._advancing = False
         self._wants_xml = False
-        self._overdue: TCPRequest | None = None  # Answered, but its handler still runs.
         self._keep_alive: bool = config.tcp_keep_alive
         # Set once; any thread may read.
         self.client_id = f"{address[0]}:{address[1]}"
-        self.address = address
         self.connected_at = service.reactor.now
-        self.state = IDLE
         self.deadline = service.reactor.now + self._idle_timeout()
         if self._keep_alive and config.so_keepalive:
             _probe_silence(transport)
-
-    def _move(self, new: State) -> None:
-        assert new in NEXT[self.state], (self.state, new)
-        self.state = new
-
-    @property
-    def transport(self) -> Transport:
-        """The connection's transport."""
-        return self._transport
 
     @property
     def is_long_lived(self) -> bool:
@@ -226,14 +164,13 @@ class TcpChannel:
     def flushed(self) -> None:
         """All that was written is with the kernel."""
         if self.state is CLOSING:
-            if self._transport.fin_is_sent:
-                self.deadline = self._service.reactor.now + self._service.config.linger_timeout
+            self._await_fin()
         else:
             self.drained()
 
     def drained(self) -> None:
         """There is room again: for pushes first, then for a stream or the next message."""
-        self._send_pushes()
+        self._pushes.send()
         if self.state is SENDING:
             if self._pull is not None:
                 self._pull.go_on()
@@ -244,20 +181,9 @@ class TcpChannel:
         """The transport is closed: give back what this connection held."""
         if log.isEnabledFor(10):
             log.debug("TCP %s closed: %s", self.client_id, reason.value)
-        if self._request is not None:
-            self._request.gone = True
         pull, self._pull = self._pull, None
-        if pull is not None:
-            pull.cancel(self._service.pipeline.finish)
-        if self.state is HANDLING:
-            self._overdue = self._request  # Its handler is still at work.
-        elif self._request is not None:
-            self._finish_request(is_finished_by_stream=pull is not None)
-        self._pushes = None
-        self._pushed_size = 0
-        self._move(CLOSED)
-        self.deadline = inf
-        self._service.on_closed(self)
+        self._pushes.clear()
+        self._leave(pull)
 
     # --- messages
 
@@ -275,10 +201,6 @@ class TcpChannel:
             self._service.reactor.call_soon(self._continue)
         finally:
             self._advancing = False
-
-    def _continue(self) -> None:
-        if self.state is IDLE or self.state is RECEIVING:
-            self._advance()
 
     def _receive_one(self) -> bool:
         """Dispatch the next message and return True, or False where more data is needed."""
@@ -341,12 +263,11 @@ class TcpChannel:
         )
         request.message_id = message.id
         request.gone = self._at_eof
-        request._make_bg = service.pipeline.make_bg
+        request._make_bg = service.make_bg
         request.started = service.reactor.now
         request.route = route = service.router.resolve_command(message.command) or UNKNOWN_COMMAND
         self._move(HANDLING)
-        timeout = service.config.handler_timeout
-        self.deadline = service.reactor.now + timeout if timeout else inf
+        self.deadline = self._handler_deadline()
         try:
             route.run(service.workers.submit, service.handle, request, self.respond)
         except PoolFull:
@@ -359,9 +280,8 @@ class TcpChannel:
         if self.state is not HANDLING:
             # The client has left, or has been told of the timeout.
             if isinstance(answer, Answer) and answer.stream is not None:
-                self._discard(answer.stream)
-            self._finish(self._overdue)
-            self._overdue = None
+                self._give_up(answer.stream)
+            self._finish_overdue()
             return
         request = self._request
         assert request is not None
@@ -436,30 +356,8 @@ class TcpChannel:
         else:
             self._transport.resume_reading()
 
-    def _finish_request(self, is_finished_by_stream: bool = False) -> None:
-        request, self._request = self._request, None
-        service = self._service
-        service.requests += 1
-        if request is not None:
-            if service.on_finished is not None:
-                service.on_finished(request, request.response_status, self._sent)
-            if not is_finished_by_stream:
-                self._finish(request)
-
-    def _finish(self, request: TCPRequest | None) -> None:
-        """Have a worker call `on_finish`, where there is any. Its handler has returned."""
-        service = self._service
-        if request is not None and service.pipeline.needs_finish(request):
-            try:
-                service.streams.submit(service.pipeline.finish, request)
-            except (PoolFull, ReactorClosed) as error:
-                log.error("%r: on_finish cannot run: %s", request, error)
-
-    def _discard(self, stream: StreamResponse) -> None:
-        try:
-            self._service.streams.submit(lambda given_up: given_up.discard(), stream)
-        except (PoolFull, ReactorClosed):
-            pass  # The generator's own finalizer must do.
+    def _status_of(self, request: TCPRequest) -> int:
+        return request.response_status
 
     # --- pushes
 
@@ -467,66 +365,13 @@ class TcpChannel:
         """Send a push, or keep it until there is room; over the limit the policy decides (P4)."""
         if self.state is CLOSING or self.state is CLOSED:
             return
-        data = frame.xml if self._wants_xml else frame.json
-        config, transport = self._service.config, self._transport
-        while self._is_too_much(len(data)) and transport.flush_is_due:
-            transport.flush()  # A burst within one turn does not make a client slow.
-        if self._is_too_much(len(data)):
-            if not self._make_room(len(data), config.slow_client_policy):
-                return
-        if not self._pushes and transport.size < self._direct_limit():
-            transport.write(data)
-            return
-        if self._pushes is None:
-            self._pushes = deque()
-        self._pushes.append(data)
-        self._pushed_size += len(data)
-
-    def _is_too_much(self, size: int) -> bool:
-        # Answers in the transport are no pushes: a client that reads a long one is not slow.
-        waiting = min(self._transport.size, self._direct_limit()) + self._pushed_size
-        limit: int = self._service.config.tcp_send_limit
-        return waiting > 0 and waiting + size > limit
-
-    def _direct_limit(self) -> int:
-        """Return up to how many unsent bytes a push goes straight to the transport.
-
-        What is there cannot be dropped any more, so that it is half of what may wait at most.
-        """
-        config = self._service.config
-        limit: int = min(config.write_high_water, (config.tcp_send_limit + 1) // 2)
-        return limit
-
-    def _make_room(self, size: int, policy: str) -> bool:
-        """Deal with a client that does not keep up. Return True where the push is to be kept."""
-        service = self._service
-        pushes = self._pushes or deque()
-        if policy == "disconnect":
-            service.push_dropped += 1 + len(pushes)
+        pushes = self._pushes
+        before = pushes.dropped
+        is_kept_up_with = pushes.push(frame.xml if self._wants_xml else frame.json)
+        self._service.push_dropped += pushes.dropped - before
+        if not is_kept_up_with:
             log.warning("TCP %s is too slow for its pushes: disconnected", self.client_id)
             self._transport.abort(CloseReason.SLOW_CLIENT)
-            return False
-        if policy == "drop_newest":
-            service.push_dropped += 1
-            return False
-        in_transport = min(self._transport.size, self._direct_limit())
-        limit = service.config.tcp_send_limit - in_transport - size
-        while pushes and (policy == "latest" or self._pushed_size > limit):
-            self._pushed_size -= len(pushes.popleft())
-            service.push_dropped += 1
-        return True
-
-    def _send_pushes(self) -> None:
-        pushes, transport = self._pushes, self._transport
-        if pushes is None:
-            return
-        limit = self._direct_limit()
-        while pushes and transport.size < limit and transport.is_open:
-            data = pushes.popleft()
-            self._pushed_size -= len(data)
-            transport.write(data)
-        if not pushes:
-            self._pushes = None
 
     # --- the end
 
@@ -546,27 +391,15 @@ class TcpChannel:
             self._transport.close(CloseReason.LINGER_TIMEOUT)
 
     def _on_handling_timeout(self) -> None:
-        service, request = self._service, self._request
+        self._report_stuck_handler()
+        request = self._request
         assert request is not None
-        stack = service.workers.stack_of(request)
-        log.error(
-            "%r: the handler has not returned after %g s; it is here:\n%s",
-            request,
-            service.config.handler_timeout,
-            stack.rstrip(),
-        )
-        if stack:
-            service.workers.add_replacement()
         # Closed with it: the handler's own answer, when it comes, must not pass for another's.
         self._transport.write(
             encode_error("Gateway Timeout", "timeout", request.data_type, request.message_id)
         )
         self._overdue, self._request = request, None
         self._close(CloseReason.DONE)
-
-    def on_failure(self, error: Exception) -> None:
-        """A bug of ours came up while a call for this connection ran: it cannot go on."""
-        self._transport.on_failure(error)
 
     def shutdown(self) -> None:
         """The server stops: end at once what is between messages; the rest ends when answered."""
@@ -579,13 +412,8 @@ class TcpChannel:
         self._close(CloseReason.BUSY)
 
     def _close(self, reason: CloseReason) -> None:
-        self._move(CLOSING)
-        self.deadline = inf
-        self._send_pushes()
-        self._transport.finish(reason)
-
-    def __repr__(self) -> str:
-        return f"<TcpChannel {self.client_id} {self.state.name}>"
+        self._pushes.send()
+        super()._close(reason)
 
 
 # The kernel's probes of a silent peer, in seconds and counts: it is given up after two minutes.

@@ -368,7 +368,7 @@ class TestSlowClients(PushTestCase):
         for number in range(MANY):
             self.assertGreaterEqual(server.push_message([number, "x" * BIG]), 1)
             self.assertEqual(self.pushed(quick)[0], number)
-            most = max(most, channel.transport.size + channel._pushed_size)
+            most = max(most, channel.transport.size + channel._pushes._size)
         return most
 
     def numbers(self, client: Client, last: int) -> list[int]:

@@ -11,6 +11,26 @@ from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import Transport
 
 
+class TinyPieces(unittest.TestCase):
+    def test_each_piece_takes_room_beside_its_bytes(self) -> None:
+        """A generator of single bytes is paused long before they are a watermark's worth."""
+        reactor = Reactor()
+        self.addCleanup(reactor.close)
+        near, far = socket.socketpair()
+        self.addCleanup(far.close)
+        near.setblocking(False)
+        tiny = Transport(reactor, near, high_water=6500, low_water=100)
+        self.addCleanup(tiny.close, transport.CloseReason.DONE)
+        channel = mock.Mock()
+        tiny.attach(channel)
+        for _ in range(100):
+            self.assertGreater(tiny.room, 0)
+            tiny.write(b"x")
+        self.assertLessEqual(tiny.room, 0)
+        tiny.flush()
+        channel.drained.assert_called_once_with()
+
+
 class StallTests(unittest.TestCase):
     def setUp(self) -> None:
         self.now = 100.0

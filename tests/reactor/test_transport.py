@@ -15,7 +15,13 @@ from unittest import mock
 
 from pyliteflux.reactor import transport as transport_module
 from pyliteflux.reactor.loop import Reactor
-from pyliteflux.reactor.transport import SEND_BUDGET, CloseReason, FileRange, Transport
+from pyliteflux.reactor.transport import (
+    PIECE_COST,
+    SEND_BUDGET,
+    CloseReason,
+    FileRange,
+    Transport,
+)
 from tests.fakes import FakeClock, FakeSelector, FakeSocket, Network, Peer, run_until
 from tests.support import captured_logs
 
@@ -152,7 +158,7 @@ class Watermarks(SimulatedCase):
         self.assertFalse(self.transport.is_congested)
         self.transport.write(b"x")
         self.assertTrue(self.transport.is_congested)
-        self.assertEqual(self.transport.room, -1)
+        self.assertEqual(self.transport.room, -1 - 2 * PIECE_COST)
         self.turn()
         for left in range(901, 200, -100):
             self.assertEqual(self.transport.size, left)
@@ -170,7 +176,7 @@ class Watermarks(SimulatedCase):
         self.assertEqual(self.channel.calls, ["flushed"])
 
     def test_who_found_no_room_is_told_even_where_all_is_sent_at_once(self) -> None:
-        self.transport.write(b"x" * 1000)
+        self.transport.write(b"x" * (1000 - PIECE_COST))
         self.assertEqual(self.transport.room, 0)
         self.turn()
         self.assertEqual(self.channel.calls, ["drained", "flushed"])

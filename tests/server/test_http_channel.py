@@ -17,18 +17,16 @@ from unittest import mock
 from pyliteflux import EventStream, FileResponse, HTTPJSONResponse, Router, StreamResponse
 from pyliteflux.app.pipeline import Pipeline
 from pyliteflux.errors import HTTPError
-from pyliteflux.server.http_channel import (
+from pyliteflux.server.channel import (
     CLOSED,
     CLOSING,
     HANDLING,
     IDLE,
-    NEXT,
     RECEIVING,
-    REQUESTS_PER_TURN,
     SENDING,
-    HttpChannel,
     State,
 )
+from pyliteflux.server.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 

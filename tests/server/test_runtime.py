@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import random
+import selectors
 import unittest
 from collections.abc import Iterator
 from typing import Any
@@ -411,6 +412,14 @@ class RandomWorlds(unittest.TestCase):
                 self.assertEqual(world.open_streams, 0)
                 bugs = [line for line in logs.lines() if "Traceback" in line or "bug" in line]
                 self.assertEqual(bugs, [])
+
+
+class ConnectionLimit(unittest.TestCase):
+    def test_select_is_never_asked_to_watch_more_than_it_can(self) -> None:
+        with selectors.SelectSelector() as few, selectors.DefaultSelector() as many:
+            self.assertLess(runtime_module._capped(10_000, few), 1024)
+            self.assertEqual(runtime_module._capped(5, few), 5)
+            self.assertEqual(runtime_module._capped(5, many), 5)
 
 
 if __name__ == "__main__":

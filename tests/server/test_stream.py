@@ -10,9 +10,13 @@ from typing import Any
 from pyliteflux.app.context import Scope
 from pyliteflux.errors import PoolFull
 from pyliteflux.reactor.loop import Reactor
+from pyliteflux.reactor.transport import PIECE_COST
 from pyliteflux.server.stream import StreamPull
 from tests.fakes import FakeSelector, InlinePool, Network
 from tests.support import captured_logs
+
+PIECE = b"x" * 40
+COST = len(PIECE) + PIECE_COST  # Of one piece, in bytes of room.
 
 
 class StreamPullTest(unittest.TestCase):
@@ -24,7 +28,7 @@ class StreamPullTest(unittest.TestCase):
         self.ends: list[BaseException | None] = []
         self.discarded = 0
         self.finished: list[Any] = []
-        self.room = 100
+        self.room = 2 * COST + 50
         self.produced = 0
         self.scope: Any = Scope()
         self.scope.context = Context()
@@ -51,7 +55,7 @@ class StreamPullTest(unittest.TestCase):
     def endless(self) -> Iterator[bytes]:
         while True:
             self.produced += 1
-            yield b"x" * 40
+            yield PIECE
 
     def work(self) -> None:
         """Let the worker have its turn, then the reactor."""
@@ -62,11 +66,11 @@ class StreamPullTest(unittest.TestCase):
         pull = self.pull(self.endless())
         pull.go_on()
         self.pool.run_one()
-        self.assertEqual(self.produced, 3)
+        self.assertEqual(self.produced, 3, "two pieces and some room: a third")
         self.room = 0
         self.reactor.run_once()
         self.assertEqual(self.pool.waiting, 0, "a stalled reader must pin no worker")
-        self.room = 50
+        self.room = COST + 1
         pull.go_on()
         self.pool.run_one()
         self.assertEqual(self.produced, 5)

@@ -13,17 +13,19 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import Router
-from pyliteflux.server.tcp_channel import (
+from pyliteflux.server.channel import (
     CLOSED,
     CLOSING,
-    FIRST_MESSAGE_TIMEOUT,
     HANDLING,
     IDLE,
-    MESSAGES_PER_TURN,
-    NEXT,
     RECEIVING,
     SENDING,
     State,
+)
+from pyliteflux.server.tcp_channel import (
+    FIRST_MESSAGE_TIMEOUT,
+    MESSAGES_PER_TURN,
+    NEXT,
     TcpChannel,
 )
 from tests.fakes import Peer, Simulation
@@ -537,7 +539,7 @@ class Pushes(ChannelCase):
             simulation.server.push_message(n)
             simulation.settle()
             channel = simulation.channel(slow)
-            waiting = channel.transport.size + channel._pushed_size
+            waiting = channel.transport.size + channel._pushes._size
             self.assertLessEqual(waiting, 1000, "memory is bounded")
         self.assertFalse(slow.saw_reset or slow.saw_fin)
         numbers = self.received(simulation, slow)

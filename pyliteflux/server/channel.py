@@ -1,0 +1,220 @@
+"""What the conversations of both protocols have in common: a state, a deadline, a request.
+
+The rule: what a connection is doing is said by one name, `state`, and the legal moves stand
+in one table. Nothing that the state says is kept in a flag as well.
+
+Chapter: docs/life-of-a-request.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from math import inf
+from typing import Any, ClassVar
+
+from ..app.pipeline import Pipeline
+from ..app.request import Request
+from ..app.response import HTTPResponse, StreamResponse
+from ..app.routing import Router
+from ..config import Config
+from ..errors import PoolFull, ReactorClosed
+from ..log import framework as log
+from ..reactor.loop import Reactor
+from ..reactor.transport import CloseReason, Transport
+from ..reactor.workers import WorkerPool
+
+
+class State(Enum):
+    """Whose turn it is. `docs/architecture.md` draws the moves."""
+
+    IDLE = "between requests, no byte of the next"
+    RECEIVING = "part of a request is here"
+    HANDLING = "a handler has the turn; later bytes wait unparsed, up to a limit"
+    SENDING = "the response is not fully with the kernel"
+    CLOSING = "last bytes go out, then FIN, then we drain a little"
+    CLOSED = "final"
+
+    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
+
+
+IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
+SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
+
+
+class Service:
+    """What all channels of one protocol share. Set once, but for the last two."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: Config,
+        router: Router,
+        pipeline: Pipeline,
+        workers: WorkerPool,
+        streams: WorkerPool,
+        on_closed: Callable[[Any], None],
+        on_finished: Callable[[Request, int, int], None] | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.config = config
+        self.router = router
+        self.pipeline = pipeline
+        self.make_bg = pipeline.make_bg  # Bound once, not per request.
+        self.workers = workers
+        self.streams = streams
+        self.on_closed = on_closed
+        self.on_finished = on_finished  # (request, status, bytes of content): the access log
+        self.is_stopping = False
+        self.requests = 0  # Answered, for the statistics.
+
+
+class Channel:
+    """One connection's conversation. Reactor thread only.
+
+    `deadline` is looked at by the server's sweep; `on_deadline` is what happens then.
+    """
+
+    __slots__ = (
+        "_transport",
+        "_overdue",
+        "_sent",
+        "_advancing",
+        "address",
+        "state",
+        "deadline",
+        "__weakref__",
+    )
+
+    # Legal moves; each protocol has its own table.
+    moves: ClassVar[dict[State, set[State]]]
+    # Declared by each protocol with its own type, in its own slots.
+    _service: Any
+    _request: Any
+
+    def __init__(self, transport: Transport, address: Any, deadline: float) -> None:
+        self._transport = transport
+        self._overdue: Request | None = None  # Answered or gone, but its handler still runs.
+        self._sent = 0  # Bytes of content, for the access log.
+        self._advancing = False  # _advance() is on the stack: it will go on by itself.
+        self.address = address
+        self.state = IDLE
+        self.deadline = deadline
+
+    def _move(self, new: State) -> None:
+        assert new in self.moves[self.state], (self.state, new)
+        self.state = new
+
+    @property
+    def transport(self) -> Transport:
+        """The connection's transport."""
+        return self._transport
+
+    def _advance(self) -> None:
+        """Turn what is buffered into requests, as far as it goes and its turn allows."""
+        raise NotImplementedError
+
+    def _continue(self) -> None:
+        if self.state is IDLE or self.state is RECEIVING:
+            self._advance()
+
+    def _handler_deadline(self) -> float:
+        timeout: float = self._service.config.handler_timeout
+        return self._service.reactor.now + timeout if timeout else inf
+
+    def _leave(self, stream: Any) -> None:
+        """The transport is closed: the last move, and what a request still needs.
+
+        stream: what was being sent of it piece by piece, if so: it finishes the request once
+        its generator has been closed.
+        """
+        was_handling = self.state is HANDLING
+        self._move(CLOSED)
+        self.deadline = inf
+        # First: whatever fails below, this connection is not counted any more.
+        self._service.on_closed(self)
+        request = self._request
+        if request is not None:
+            request.gone = True
+        if stream is not None:
+            stream.cancel(self._service.pipeline.finish)
+        if was_handling:
+            self._overdue = request
+        elif request is not None:
+            self._finish_request(is_finished_by_stream=stream is not None)
+
+    def _finish_request(self, is_finished_by_stream: bool = False) -> None:
+        """The answer is out, or will never be: what the request held is given back."""
+        request, self._request = self._request, None
+        service = self._service
+        service.requests += 1
+        if request is not None:
+            if service.on_finished is not None:
+                service.on_finished(request, self._status_of(request), self._sent)
+            if not is_finished_by_stream:
+                self._finish(request)
+
+    def _status_of(self, request: Any) -> int:
+        """Return the status that the access log is told."""
+        raise NotImplementedError
+
+    def _finish(self, request: Request | None) -> None:
+        """Have a worker call `on_finish`, where there is any. Its handler has returned."""
+        service = self._service
+        if request is not None and service.pipeline.needs_finish(request):
+            try:
+                service.streams.submit(service.pipeline.finish, request)
+            except (PoolFull, ReactorClosed) as error:
+                log.error("%r: on_finish cannot run: %s", request, error)
+
+    def _finish_overdue(self) -> None:
+        """A handler has returned whose client has left, or has been told of the timeout."""
+        request, self._overdue = self._overdue, None
+        self._finish(request)
+
+    def _give_up(self, response: Any) -> None:
+        """A response that nobody will read: close its generator or file, on a worker."""
+        if isinstance(response, HTTPResponse) and (
+            isinstance(response, StreamResponse) or response.segments
+        ):
+            try:
+                self._service.streams.submit(_discard, response)
+            except (PoolFull, ReactorClosed):
+                pass  # The generator's own finalizer must do.
+
+    def _report_stuck_handler(self) -> None:
+        """A handler has not returned in time: log where it is, and let another worker start."""
+        service, request = self._service, self._request
+        stack = service.workers.stack_of(request)
+        log.error(
+            "%r: the handler has not returned after %g s; it is here:\n%s",
+            request,
+            service.config.handler_timeout,
+            stack.rstrip(),
+        )
+        if stack:
+            service.workers.add_replacement()
+        if service.on_finished is not None and request is not None:
+            service.on_finished(request, 504, 0)
+
+    def on_failure(self, error: Exception) -> None:
+        """A bug of ours came up while a call for this connection ran: it cannot go on."""
+        self._transport.on_failure(error)
+
+    def _close(self, reason: CloseReason) -> None:
+        """Send what is queued, then FIN, then drain a little."""
+        self._move(CLOSING)
+        self.deadline = inf
+        self._transport.finish(reason)
+
+    def _await_fin(self) -> None:
+        """All is with the kernel. If our FIN is too, the peer has `linger_timeout` for its own."""
+        if self._transport.fin_is_sent:
+            self.deadline = self._service.reactor.now + self._service.config.linger_timeout
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address[0]}:{self.address[1]} {self.state.name}>"
+
+
+def _discard(response: HTTPResponse) -> None:
+    response.discard()
