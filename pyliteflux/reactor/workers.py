@@ -113,9 +113,10 @@ class WorkerPool:
         """
         if len(self._queue) >= self._queue_limit:
             raise PoolFull(f"{self._queue_limit} jobs are waiting for the {self.name} pool")
-        if self._closed:
-            raise ReactorClosed(f"the {self.name} pool has been stopped")
-        self._queue.append(Job(next(self._numbers), run, argument, deliver))
+        with self._lock:  # Or a stop() in between would lose the job.
+            if self._closed:
+                raise ReactorClosed(f"the {self.name} pool has been stopped")
+            self._queue.append(Job(next(self._numbers), run, argument, deliver))
         # Lowered by the reactor before it looks at the queue: the same order as the waker's.
         if not self._announced:
             self._announced = True
