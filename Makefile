@@ -13,7 +13,7 @@ HERE = PYTHONPATH="$$(pwd)"
 STRICT = -X dev -W error::ResourceWarning
 
 # The steps of `make check`, in this order; .ci/run asks for them one by one.
-CHECKS = check-tests check-pythons check-lint check-format check-types check-docs
+CHECKS = check-tests check-pythons check-selectors check-lint check-format check-types check-docs
 
 .PHONY: help test run-example check list-checks $(CHECKS) docs fuzz bench clean
 
@@ -66,6 +66,13 @@ check-tests: .venv/ready
 check-pythons: .venv/ready
 	@echo "check-pythons: the suite on every other supported Python of this machine"
 	@$(HERE) .venv/bin/python -m tests.runner --other-pythons
+
+check-selectors: .venv/ready
+	@for selector in SelectSelector PollSelector; do \
+	    echo "check-selectors: the end-to-end tests on $$selector"; \
+	    $(HERE) PYLITEFLUX_SELECTOR=$$selector .venv/bin/python $(STRICT) -m tests.runner \
+	        $$(ls tests/end_to_end/test_*.py | tr / . | sed 's/\.py$$//') || exit 1; \
+	done
 
 check-lint: .venv/ready
 	@echo "check-lint: ruff check"
