@@ -28,7 +28,7 @@ help:
 
 test:
 	@echo "test: the suite on $(PYTHON), standard library only"
-	@$(HERE) $(PYTHON) $(STRICT) -m tests.runner $(TESTS)
+	@$(HERE) $(PYTHON) $(STRICT) -m tests.runner --jobs 2 $(TESTS)
 
 # EXAMPLE=chat is examples/chat/main.py or examples/chat.py; EXAMPLE=seed/hello, examples/seed/hello.py.
 run-example:

@@ -1,6 +1,7 @@
 """Run the suite: what `make test` calls. Standard library only.
 
     python -m tests.runner [-v] [NAME ...]     all tests, or tests.protocol.test_framing ...
+    python -m tests.runner --jobs 2            the same in two processes, side by side
     python -m tests.runner --other-pythons     the suite again on every other Python found
 
 Stricter than ``python -m unittest``, since silence is how suites rot. It also fails where
@@ -23,6 +24,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -113,6 +115,47 @@ def run_suite(names: list[str], verbosity: int) -> int:
     return report(result, unheard)
 
 
+def run_side_by_side(jobs: int, verbosity: int) -> int:
+    """Run all tests in so many processes, class by class, and return the exit status."""
+    suite = unittest.TestLoader().discover(str(ROOT / "tests"), top_level_dir=str(ROOT))
+    unheard = files_without_tests(suite)
+    classes, skipped = classes_of(suite)
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Path(folder, "counts")
+        environment = {**os.environ, "PYLITEFLUX_TEST_COUNTS": str(counts)}
+        # `-W` and `-X` of ours, so that the children are as strict.
+        command = [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", "tests.runner"]  # type: ignore[attr-defined]
+        command += ["-v"] if verbosity > 1 else []
+        children = [
+            subprocess.Popen([*command, *classes[number::jobs]], cwd=ROOT, env=environment)
+            for number in range(jobs)
+        ]
+        status = max(child.wait() for child in children)
+        lines = counts.read_text("ascii").split("\n") if counts.exists() else []
+    totals = [sum(column) for column in zip(*(map(int, line.split()) for line in lines if line))]
+    passed, failed, more_skipped = totals or (0, 1, 0)
+    for path in unheard:
+        print(f"UNHEARD {path}: no test of it was found", file=sys.stderr)
+    if status and not failed:
+        failed = 1  # A child that died has counted nothing.
+    return close(passed, failed + len(unheard), skipped + more_skipped)
+
+
+def classes_of(suite: unittest.TestSuite) -> tuple[list[str], int]:
+    """Return the names of all test classes, and how many modules skip themselves."""
+    names: dict[str, None] = {}
+    skipped = 0
+    for test in walk(suite):
+        kind = type(test)
+        if kind.__module__.startswith("tests."):
+            names[f"{kind.__module__}.{kind.__qualname__}"] = None
+        elif kind.__name__ == "ModuleSkipped":
+            skipped += 1
+        else:  # A module that cannot be imported: a child fails with the reason.
+            names[test._testMethodName] = None
+    return list(names), skipped
+
+
 def report(result: Result, unheard: list[str]) -> int:
     """Print what `unittest` does not know of and the closing line; return the exit status."""
     for stray in result.strays:
@@ -124,12 +167,16 @@ def report(result: Result, unheard: list[str]) -> int:
     if not result.passed and not failed:
         print("no test ran", file=sys.stderr)
         failed = 1
-    counts = f"{result.passed} passed, {failed} failed, {len(result.skipped)} skipped"
+    return close(result.passed, failed, len(result.skipped))
+
+
+def close(passed: int, failed: int, skipped: int) -> int:
+    """Print the closing line, note the counts where they are wanted; return the exit status."""
     sys.stderr.flush()
-    print(counts, flush=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     if "PYLITEFLUX_TEST_COUNTS" in os.environ:
         with open(os.environ["PYLITEFLUX_TEST_COUNTS"], "a", encoding="ascii") as file:
-            file.write(f"{result.passed} {failed} {len(result.skipped)}\n")
+            file.write(f"{passed} {failed} {skipped}\n")
     return 1 if failed else 0
 
 
@@ -190,7 +237,14 @@ def run_on_other_pythons(verbosity: int) -> int:
             print(f"python {version}: not found on this machine, skipped", flush=True)
             continue
         print(f"python {version}: the suite on {python}", flush=True)
-        command = [python, *FLAGS, "-m", "tests.runner", *(["-v"] if verbosity > 1 else [])]
+        command = [
+            python,
+            *FLAGS,
+            "-m",
+            "tests.runner",
+            "--jobs=2",
+            *(["-v"] if verbosity > 1 else []),
+        ]
         began = time.monotonic()
         status = subprocess.run(command, cwd=ROOT, env=environment).returncode
         seconds = time.monotonic() - began
@@ -203,12 +257,15 @@ def run_on_other_pythons(verbosity: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.runner", description="Run the test suite.")
     parser.add_argument("names", nargs="*", help="tests.module[.Class[.method]]; none: all")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes, for all tests")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test")
     parser.add_argument("--other-pythons", action="store_true", help="on every other version found")
     options = parser.parse_args()
     verbosity = 2 if options.verbose else 1
     if options.other_pythons:
         return run_on_other_pythons(verbosity)
+    if options.jobs > 1 and not options.names:
+        return run_side_by_side(options.jobs, verbosity)
     return run_suite(options.names, verbosity)
 
 
