@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = dict(_setting(text) for text in options.set)
         server = _find(options.target) if options.target else _welcome()
         server.run(options.protocol, **settings)
-    except (ConfigError, OSError, LookupError, ImportError) as error:
+    except (ConfigError, OSError, ImportError) as error:
         print(f"pyliteflux: {error}", file=sys.stderr)
         return 1
     return 0
@@ -76,11 +76,11 @@ def _find(target: str) -> Server:
     found = {key: value for key, value in names.items() if isinstance(value, Server)}
     if name:
         if name not in found:
-            raise LookupError(f"{module} has no Server named {name!r}")
+            raise ConfigError(f"{module} has no Server named {name!r}")
         return found[name]
     if len(found) != 1:
         known = ", ".join(found) or "none"
-        raise LookupError(f"{module} must make exactly one Server, or name it: {known}")
+        raise ConfigError(f"{module} must make exactly one Server, or name it: {known}")
     return next(iter(found.values()))
 
 

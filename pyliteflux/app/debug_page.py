@@ -16,12 +16,22 @@ from typing import Any
 from .response import HTMLResponse
 
 _CONTEXT = 3  # Lines shown before and after the one that raised.
+_MAX_FRAMES = 30  # Calls shown, the last ones. A recursion has a thousand.
 _STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.3rem } h1 b { color: #c0392b }
-pre { background: #8881; padding: .5rem .8rem; overflow-x: auto; border-radius: 6px }
-mark { background: #f5b7b1; color: #000 } dt { font-weight: 600 } small { opacity: .7 }
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; --red: #b3261e }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
+h1 { font-size: 1.3rem; white-space: pre-wrap } h1 b { color: var(--red) }
+h2 { font-size: 1rem; font-weight: 400; margin: 1.5rem 0 .3rem } h2 b { font-weight: 600 }
+pre { font: .85rem/1.5 ui-monospace, monospace; overflow-x: auto; margin: 0 }
+pre { background: #8882; padding: .5rem 0; border-radius: 6px; overflow-wrap: normal }
+pre code, pre mark { display: block; width: max-content; min-width: 100%; font: inherit }
+pre code, pre mark { padding: 0 .8rem; box-sizing: border-box }
+mark { background: #f9d0cc; color: #000; box-shadow: inset 4px 0 var(--red) }
+details { margin: 1rem 0 } summary { cursor: pointer } details pre { padding: .5rem .8rem }
+dt { font-weight: 600 } small { opacity: .75 }
+@media (prefers-color-scheme: dark) {
+    :root { --red: #ff8a80 } mark { background: #6b2320; color: #fff }
+}
 """
 
 
@@ -30,28 +40,49 @@ def wants_html(request: Any) -> bool:
     return "text/html" in (request.headers.get("accept") or "").lower()
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, fit to be sent, whatever it makes of itself."""
+    try:
+        return _sendable(str(error))
+    except Exception:
+        return "(it has no text: its __str__ failed)"
+
+
+def traceback_of(error: BaseException) -> list[str]:
+    """Return the traceback as lines that can be sent."""
+    return [_sendable(line) for line in traceback.format_exception(error)]
+
+
+def _sendable(text: str) -> str:
+    """Half a surrogate pair has no UTF-8; it is shown as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def debug_page(request: Any, error: BaseException) -> HTMLResponse:
     """Return the page for an exception: the last call first, as that is where to look."""
-    frames = traceback.extract_tb(error.__traceback__)
-    parts = [_frame(frame) for frame in reversed(frames)]
-    trace = html.escape("".join(traceback.format_exception(error)))
+    frames = traceback.extract_tb(error.__traceback__)[::-1]
+    parts = [_frame(frame) for frame in frames[:_MAX_FRAMES]]
+    if len(frames) > _MAX_FRAMES:
+        parts.append(f"<p>and {len(frames) - _MAX_FRAMES} calls before these.</p>")
+    trace = html.escape("".join(traceback_of(error)))
     headers = "".join(
         f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
         for name, value in request.headers.pairs()
     )
-    title = f"<b>{html.escape(type(error).__name__)}</b>: {html.escape(str(error))}"
-    return HTMLResponse(
+    kind = html.escape(type(error).__name__)
+    page = (
         f"<!doctype html><html lang=en><meta charset=utf-8>"
         f"<meta name=viewport content='width=device-width'>"
-        f"<title>{html.escape(type(error).__name__)}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1><p>{html.escape(request.method)} {html.escape(request.target)}"
+        f"<title>{kind}</title><style>{_STYLE}</style>"
+        f"<h1><b>{kind}</b>: {html.escape(text_of(error))}</h1>"
+        f"<p>{html.escape(request.method)} {html.escape(request.target)}"
         f" <small>request {html.escape(request.request_id)}</small></p>"
         f"{''.join(parts)}"
         f"<details><summary>Traceback as text</summary><pre>{trace}</pre></details>"
         f"<details><summary>Request fields</summary><dl>{headers}</dl></details>"
-        f"<p><small>You see this because <code>debug=True</code>.</small></p></html>",
-        500,
+        f"<p><small>You see this because <code>debug=True</code>.</small></p></html>"
     )
+    return HTMLResponse(_sendable(page), 500)
 
 
 def _frame(frame: traceback.FrameSummary) -> str:
@@ -60,7 +91,7 @@ def _frame(frame: traceback.FrameSummary) -> str:
     for at in range(max(1, number - _CONTEXT), number + _CONTEXT + 1):
         line = linecache.getline(frame.filename, at)
         if line:
-            text = html.escape(f"{at:5} {line.rstrip()}")
-            lines.append(f"<mark>{text}</mark>" if at == number else text)
-    where = html.escape(f"{frame.filename}:{number} in {frame.name}")
-    return f"<p>{where}</p><pre>{chr(10).join(lines)}</pre>"
+            element = "mark" if at == number else "code"
+            lines.append(f"<{element}>{html.escape(f'{at:5} {line.rstrip()}')}</{element}>")
+    where = f"<b>{html.escape(frame.name)}</b> in {html.escape(f'{frame.filename}:{number}')}"
+    return f"<h2>{where}</h2><pre>{''.join(lines)}</pre>"

@@ -10,7 +10,6 @@ Chapter: docs/life-of-a-request.md.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from ..log import escape
 from ..log import framework as log
 from .background import BackgroundTasks, TaskQueue
 from .context import enter
-from .debug_page import debug_page, wants_html
+from .debug_page import debug_page, text_of, traceback_of, wants_html
 from .middleware import Chain, MiddlewareManager
 from .request import HTTPRequest, Request, TCPRequest
 from .response import (
@@ -208,12 +207,19 @@ class Pipeline:
         handler = self._error_handler(error)
         if handler is not None:
             try:
-                request.response_status = getattr(error, "status", 500)
+                request.response_status = 500
+                if isinstance(error, HTTPError):
+                    # A plain value keeps the fields too: a 405 must have its Allow.
+                    request.response_status = error.status
+                    request.response_headers = error.headers or None
                 value = handler(request, error)
                 if type(value) is tuple:
                     return split_tuple(value, request)
+                if isinstance(value, HTTPResponse):  # It replaces all, as in `_respond`.
+                    request.response_status, request.response_headers = 200, None
                 return value
-            except Exception as second:
+            except (Exception, SystemExit) as second:
+                request.response_headers = None
                 error = second
         if isinstance(error, PoolFull):
             error = HTTPError(503, "Service Unavailable", RETRY_LATER)
@@ -232,8 +238,8 @@ class Pipeline:
         if self.config.debug:
             if isinstance(request, HTTPRequest) and wants_html(request):
                 return debug_page(request, error)
-            body["exception"] = f"{type(error).__name__}: {error}"
-            body["traceback"] = traceback.format_exception(error)
+            body["exception"] = f"{type(error).__name__}: {text_of(error)}"
+            body["traceback"] = traceback_of(error)
         return body
 
     def _error_handler(self, error: BaseException) -> Callable[..., Any] | None:
