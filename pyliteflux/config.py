@@ -181,6 +181,29 @@ SETTINGS: dict[str, Setting] = {
         "disconnect, drop_oldest, drop_newest or latest",
         "what happens to a client over tcp_send_limit",
     ),
+    "tcp_ping_interval": _row(
+        0.0,
+        _seconds_or_off,
+        "seconds, 0 for no pings",
+        "a JSON client that is silent so long is pinged, and cut after as long again",
+    ),
+    "ack_timeout": _row(30.0, _seconds, _SECONDS, "a client's time to acknowledge a push"),
+    "max_pending_acks": _row(
+        1000, _count, _COUNT, "pushes that one client has not acknowledged; over it PoolFull"
+    ),
+    "push_backlog": _row(
+        100000, _count, _COUNT, "pushes on their way to the reactor; over it PoolFull"
+    ),
+    # Topics.
+    "topic_history": _row(100, _count_or_off, "a whole number", "messages kept of each topic"),
+    "topic_history_bytes": _row(MIB, _count, _BYTES, "messages kept of each topic, in bytes"),
+    "topic_history_seconds": _row(
+        300.0, _seconds, _SECONDS, "a topic without subscribers or messages is forgotten"
+    ),
+    "max_topics": _row(
+        10000, _count, _COUNT, "topics kept; over it those quiet for longest are forgotten"
+    ),
+    "max_subscriptions": _row(100, _count, _COUNT, "topics of one client; over it a 429"),
     # Workers.
     "worker_threads": _row(64, _count, _COUNT, "threads for handlers, started by need"),
     "worker_queue_limit": _row(

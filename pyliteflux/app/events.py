@@ -26,23 +26,31 @@ HEARTBEAT = b":\n\n"  # A comment: it keeps proxies awake, and finds out who has
 class EventStream(StreamResponse):
     """A stream of server-sent events.
 
-    iterable: None to push with `send`; else its items are events: a str is the data, a dict
-    with "data" and perhaps "event", "id", "retry" is a whole event, other values are JSON.
+    iterable: None to push with `send`. A str is a topic, or with a `*` at the end all that
+    begin so: the browser hears what `server.publish` says there, each event the JSON object
+    that a TCP client gets, and a reconnect goes on where it broke off. Else its items are
+    events: a str is the data, a dict with "data" and perhaps "event", "id", "retry" is a
+    whole event, other values are JSON. info: with a topic: what its members show of this one.
     retry: milliseconds after which the browser is to reconnect. on_close: called once, on a
     worker thread, when the client has left or the stream was closed.
     A reconnecting browser sends the last id in the request field Last-Event-ID.
     """
 
-    __slots__ = ("_lock", "_deliver", "_early", "_retry", "_on_close", "is_open")
+    __slots__ = ("_lock", "_deliver", "_early", "_retry", "_on_close", "is_open", "topic", "info")
 
     def __init__(
         self,
-        iterable: Iterable[Any] | None = None,
+        iterable: Iterable[Any] | str | None = None,
         *,
+        info: Any = None,
         retry: int | None = None,
         headers: Any = None,
         on_close: Callable[[], object] | None = None,
     ) -> None:
+        self.topic = iterable if isinstance(iterable, str) else None
+        self.info = info
+        if self.topic is not None:
+            iterable = None
         super().__init__(iterable if iterable is not None else (), "text/event-stream", headers)
         # A cache or a proxy that keeps events back would defeat the purpose.
         self.headers.setdefault("Cache-Control", "no-cache")

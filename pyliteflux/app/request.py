@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
 from ..config import Config
@@ -51,6 +51,16 @@ class lazy(Generic[Value]):
         return value
 
 
+class Door(Protocol):
+    """What a request may ask of the connection that it came by. Any thread."""
+
+    def subscribe(self, name: str, since: Any, info: Any) -> None:
+        """Subscribe its client to a topic."""
+
+    def unsubscribe(self, name: str) -> None:
+        """Unsubscribe it."""
+
+
 class Request(Scope):
     """What HTTPRequest and TCPRequest share. Owned by the thread that handles it.
 
@@ -76,6 +86,30 @@ class Request(Scope):
     # How many middlewares process_request was called of.
     entered = 0
     _make_bg: Callable[[Request], BackgroundTasks]
+    _door: Door | None = None  # Of a TCP message: to its connection.
+
+    def subscribe(self, topic: str, since: Any = None, info: Any = None) -> None:
+        """Let this client hear a topic, or with a `*` at the end all that begin so.
+
+        since: the "id" of the last message it has: what came after it is sent first; 0 for
+        all that is kept. info: any JSON value, for the topic's members. It takes effect
+        before the answer to this message is sent. Any thread that works for this request.
+
+        Raises HTTPError 400 for a bad name, 429 over max_subscriptions, and TypeError for an
+        HTTP request: a browser hears a topic by a response, ``EventStream(topic)``.
+        """
+        self._connection("subscribe").subscribe(topic, since, info)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Let this client hear a topic no more. Raises as `subscribe` does."""
+        self._connection("unsubscribe").unsubscribe(topic)
+
+    def _connection(self, what: str) -> Door:
+        if self._door is None:
+            raise TypeError(
+                f"an HTTP request cannot {what}: return EventStream(topic) from the handler"
+            )
+        return self._door
 
     def close(self) -> None:
         """Give back what the request holds."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
 from ..errors import BadMessage
@@ -60,10 +60,24 @@ class Message:
         return f"Message({self.data_type}, {self.command!r})"
 
 
-def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message:
+class Signal(NamedTuple):
+    """Not a command: the client acknowledges a push ("ack"), or says that it is there ("pong").
+
+    id: of the push. data: the client's reply to it, None without.
+    """
+
+    data_type: str
+    kind: str
+    id: str = ""
+    data: Any = None
+
+
+def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message | Signal:
     """Return what a frame says. Any thread.
 
     max_depth: of XML elements; a framer has checked it already.
+    A message without a command that says ``{"ack": id}``, ``{"pong": ...}``, `<ack id="...">` or
+    `<pong/>` is a `Signal`.
     Raises BadMessage with ``.data_type``, and with ``.id`` where one could be read. Its text
     says what is wrong and what is expected, and repeats no byte of the message.
     """
@@ -96,7 +110,7 @@ def _decode_line(data: bytes) -> Message:
 _JSON_SHAPE = 'expected {"command": "name", "data": ..., "id": ..., "headers": {...}}'
 
 
-def _decode_json(data: bytes) -> Message:
+def _decode_json(data: bytes) -> Message | Signal:
     try:
         value = loads(data)
     except ValueError as error:
@@ -111,6 +125,11 @@ def _decode_json(data: bytes) -> Message:
     known = {} if id is NO_ID else {"id": id}
     command = value.get("command")
     if not isinstance(command, str) or not command:
+        if "command" not in value:
+            if isinstance(value.get("ack"), str):
+                return Signal("json", "ack", value["ack"], value.get("data"))
+            if "pong" in value:
+                return Signal("json", "pong")
         fault = "must be a str that is not empty" if "command" in value else "is missing"
         raise bad_message(f'"command" {fault}; {_JSON_SHAPE}', "json", **known)
     headers = value.get("headers")
@@ -219,7 +238,7 @@ class _XmlReader:
         self._open[-1].text.append(text)
 
 
-def _decode_xml(data: bytes, max_depth: int) -> Message:
+def _decode_xml(data: bytes, max_depth: int) -> Message | Signal:
     reader = _XmlReader(max_depth)
     fault = None
     try:
@@ -233,6 +252,8 @@ def _decode_xml(data: bytes, max_depth: int) -> Message:
         fault = "bad XML: it cannot be read"
     id = reader.attributes.get("id", NO_ID)
     command = reader.attributes.get("command")
+    if fault is None and reader.root.name in ("ack", "pong"):
+        return Signal("xml", reader.root.name, id if isinstance(id, str) else "", _content(reader))
     if fault is None and reader.root.name != "request":
         fault = f"the root element is not <request>; {_XML_SHAPE}"
     if fault is None and not command:
@@ -240,10 +261,15 @@ def _decode_xml(data: bytes, max_depth: int) -> Message:
     if fault is not None or not command:
         known = {} if id is NO_ID else {"id": id}
         raise bad_message(str(fault), "xml", **known) from None
+    value = _content(reader)
+    # Neither children nor text: no child, rather than the blank between tags.
+    return Message("xml", command, {} if value is None else value, id, raw=data)
+
+
+def _content(reader: _XmlReader) -> Any:
+    """Return a dict of the root's children, or its text; None where there is neither."""
     value = reader.root.value()
-    if isinstance(value, str) and not value.strip():
-        value = {}  # Neither children nor text: no child, rather than the blank between tags.
-    return Message("xml", command, value, id, raw=data)
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 # The other way: answers, streams and pushes to bytes.
@@ -264,7 +290,7 @@ def encode_answer(value: Any, data_type: str, id: Any = NO_ID) -> bytes:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if data_type == "xml":
-        return _xml_document("response", value, id)
+        return _xml_answer("response", value, id)
     if id is NO_ID:
         return dumps(value) + b"\n"
     if isinstance(value, dict):
@@ -297,7 +323,7 @@ def encode_chunk(item: Any, data_type: str, id: Any = NO_ID) -> bytes:
     if isinstance(item, bytes):
         item = item.decode(errors="replace")
     if data_type == "xml":
-        return _xml_document("stream", item, id)
+        return _xml_answer("stream", item, id)
     return _json_event("stream", {"data": item}, id)
 
 
@@ -306,36 +332,8 @@ def encode_end(data_type: str, id: Any = NO_ID) -> bytes:
     if data_type == "raw":
         return b""
     if data_type == "xml":
-        return _xml_document("end", None, id)
+        return _xml_answer("end", None, id)
     return _json_event("end", {}, id)
-
-
-class PushFrame:
-    """A pushed message as bytes, encoded once for all its clients (P3, P4). Any thread.
-
-    json: ``{"type": "push", "data": message}`` and LF.
-    Raises TypeError or ValueError at once for a message that JSON cannot write.
-    """
-
-    __slots__ = ("_xml", "json")
-
-    def __init__(self, message: Any) -> None:
-        self.json = dumps({"type": "push", "data": message}) + b"\n"
-        self._xml: bytes | None = None
-
-    @property
-    def xml(self) -> bytes:
-        """``<push>...</push>`` and LF, built when first asked for: most clients speak JSON.
-
-        Never raises. A message nested too deeply for elements is written as its JSON text.
-        """
-        if self._xml is None:
-            # From the bytes, not from the message: its owner may have changed it since.
-            try:
-                self._xml = _xml_document("push", loads(self.json)["data"])
-            except ValueError:
-                self._xml = _xml_document("push", self.json.decode().rstrip("\n"))
-        return self._xml  # Two threads may both build it, and build the same.
 
 
 def _line(value: Any) -> bytes:
@@ -376,17 +374,25 @@ def _escape(text: str) -> str:
     return _not_xml.sub("\ufffd", text).translate(_ESCAPES)
 
 
-def _xml_document(root: str, value: Any, id: Any = NO_ID) -> bytes:
-    attributes = ""
-    if id is not NO_ID:
-        text = id if isinstance(id, str) else dumps(id).decode()
-        attributes = f' id="{_escape(text)}"'
+def xml_document(root: str, value: Any, attributes: dict[str, Any] | None = None) -> bytes:
+    """Return ``<root attribute="...">value</root>`` and LF. Any thread.
+
+    Takes what JSON takes. Raises TypeError or ValueError for anything else.
+    """
+    text = "".join(
+        f' {name}="{_escape(item if isinstance(item, str) else dumps(item).decode())}"'
+        for name, item in (attributes or {}).items()
+    )
     parts: list[str] = []
     try:
-        _write(parts, root, attributes, value)
+        _write(parts, root, text, value)
     except RecursionError:
         raise ValueError("nested too deeply for XML") from None
     return "".join(parts).encode() + b"\n"
+
+
+def _xml_answer(root: str, value: Any, id: Any) -> bytes:
+    return xml_document(root, value, None if id is NO_ID else {"id": id})
 
 
 def _write(parts: list[str], name: str, attributes: str, value: Any) -> None:

@@ -134,6 +134,21 @@ class Reactor:
         self.post(callback, *args)
         self.wake()
 
+    def call_in_turn(self, callback: Callable[..., object], *args: Any) -> None:
+        """Any thread: at once on the reactor thread itself, else as `call_soon_threadsafe`.
+
+        For what must come before the caller's next step there: its answer, say.
+        """
+        if threading.get_ident() == self.thread_id:
+            callback(*args)
+        else:
+            self.call_soon_threadsafe(callback, *args)
+
+    @property
+    def backlog(self) -> int:
+        """Any thread: calls that wait in the inbox."""
+        return len(self._inbox)
+
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Any thread: the same, but let it lie until somebody calls `wake`.
 

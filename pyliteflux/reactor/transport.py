@@ -80,6 +80,9 @@ class CloseReason(Enum):
     READ_TIMEOUT = "a request or message did not arrive in time"
     SEND_TIMEOUT = "the peer took no bytes for too long"
     LINGER_TIMEOUT = "the peer did not close after our last answer"
+    PING_TIMEOUT = "the client missed its heartbeats"
+    DISCONNECTED = "the application ended it"
+    REFUSED = "on_connect refused the client"
     SLOW_CLIENT = "too many pushes were waiting for the peer"
     STREAM_FAILED = "a stream failed before its end"
     BUSY = "too many connections"
@@ -153,6 +156,7 @@ class Transport:
         "_reason",
         "_kernel_held",
         "size",
+        "bytes_out",
         "progressed",
         "is_open",
     )
@@ -183,6 +187,7 @@ class Transport:
         self._reason = CloseReason.DONE
         self._kernel_held = 0  # What is_stalled() saw last.
         self.size = 0  # Unsent bytes.
+        self.bytes_out = 0  # Bytes that the kernel took, so far.
         self.progressed = reactor.now  # When the kernel last took a byte, or had all of them.
         self.is_open = True
 
@@ -220,6 +225,11 @@ class Transport:
     def is_finishing(self) -> bool:
         """True from `finish` on: nothing more may be written."""
         return self._finishing
+
+    @property
+    def reason(self) -> CloseReason:
+        """Why it is being finished, or was closed."""
+        return self._reason
 
     @property
     def fin_is_sent(self) -> bool:
@@ -342,6 +352,7 @@ class Transport:
                 if sent == 0:
                     break
                 self.size -= sent
+                self.bytes_out += sent
                 budget -= sent
                 self.progressed = self._reactor.now
         except (BlockingIOError, InterruptedError):
@@ -452,6 +463,7 @@ class Transport:
         if not self.is_open:
             return
         self.is_open = False
+        self._reason = reason
         if self._interest:
             self._interest = 0
             self._reactor.unregister(self)

@@ -65,6 +65,7 @@ class Service:
         self.streams = streams
         self.on_closed = on_closed
         self.on_finished = on_finished  # (request, status, bytes of content): the access log
+        self.topics: Any = None  # Topics: the hub's, set by who builds the services.
         self.is_stopping = False
         self.requests = 0  # Answered, for the statistics.
 
@@ -206,6 +207,14 @@ class Channel:
         self._move(CLOSING)
         self.deadline = inf
         self._transport.finish(reason)
+
+    def _end_closing(self) -> None:
+        """The peer had its time: to read what was left, or to close after our FIN."""
+        transport = self._transport
+        if transport.fin_is_sent:
+            transport.close(CloseReason.LINGER_TIMEOUT)
+        else:
+            transport.abort(transport.reason)
 
     def _await_fin(self) -> None:
         """All is with the kernel. If our FIN is too, the peer has `linger_timeout` for its own."""

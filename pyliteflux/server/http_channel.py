@@ -464,6 +464,7 @@ class HttpChannel(Channel):
             reply.chunked,
             reply.length,
             self._on_stream_end,
+            service.topics,
         )
         self.deadline = self._stream.beat()
         self._stream.start()
@@ -478,6 +479,11 @@ class HttpChannel(Channel):
         self._sent = stream.sent
         if not is_complete:
             self._keep = False
+            if stream.close_reason is not None:
+                self._finish_request()
+                self._close(stream.close_reason)
+                self.deadline = self._service.reactor.now + self._service.config.linger_timeout
+                return
             if not stream.is_framed:
                 self._transport.abort(CloseReason.STREAM_FAILED)
                 return
@@ -499,7 +505,7 @@ class HttpChannel(Channel):
             # Only event streams have one here: time for a comment, perhaps.
             self.deadline = inf if self._stream is None else self._stream.beat()
         elif state is CLOSING:
-            self._transport.close(CloseReason.LINGER_TIMEOUT)
+            self._end_closing()
 
     def _on_receive_timeout(self) -> None:
         error = ProtocolError("the request did not arrive in time")

@@ -20,13 +20,18 @@ from ..config import Config
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
 from ..protocol.http_response import LAST_CHUNK, encode_chunk
+from ..protocol.push import Announcement
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
+from .push_queue import PushQueue
 from .stream import StreamPull
+from .topics import Topics
 
 # Between the two comments that find out whether a silent listener is still there, in seconds.
 PROBE_DELAY = 0.25
+# Of a Last-Event-ID, in characters: ours are shorter.
+MAX_EVENT_ID = 64
 
 
 class HttpStream:
@@ -34,6 +39,8 @@ class HttpStream:
 
     chunked: the framing; else `length` bytes, or up to the end of the connection. on_end:
     called once, with True where the body is complete (what is unsent is with the transport).
+    Of a topic it is the `Listener`; topics: what it is subscribed to, then, else None.
+    close_reason: why the connection is to end after it; None where it need not.
     """
 
     __slots__ = (
@@ -49,7 +56,12 @@ class HttpStream:
         "_pull",
         "_last_write",
         "_is_over",
+        "_topics",
+        "_queue",
         "sent",
+        "client_id",
+        "topics",
+        "close_reason",
     )
 
     def __init__(
@@ -63,7 +75,13 @@ class HttpStream:
         chunked: bool,
         length: int | None,
         on_end: Callable[[bool], None],
+        topics: Topics,
     ) -> None:
+        self._topics = topics
+        self._queue: PushQueue | None = None  # Of a topic: what the transport has no room for.
+        self.client_id = request.client_id
+        self.topics: dict[str, Any] | None = None
+        self.close_reason: CloseReason | None = None
         self._transport = transport
         self._reactor = reactor
         self._pool = pool
@@ -93,6 +111,8 @@ class HttpStream:
         response = self._response
         if isinstance(response, EventStream) and response.is_pushed:
             response.connect(self._deliver)
+            if response.topic is not None and not self._is_over:
+                self._listen(response.topic, response.info)
             return
         self._pull = StreamPull(
             response.pieces,
@@ -111,6 +131,10 @@ class HttpStream:
         """The transport has drained."""
         if self._pull is not None:
             self._pull.go_on()
+        elif self._queue is not None:
+            self._queue.send()
+            if self._queue.is_idle:
+                self._queue = None
 
     def beat(self) -> float:
         """Send a comment on an event stream that has been silent; return when to look again."""
@@ -134,6 +158,9 @@ class HttpStream:
 
     def close(self) -> None:
         """End it properly, now: the server stops, and nobody else would end these events."""
+        if self.topics is not None:
+            news = Announcement("closing", reason="shutdown", text="the server stops")
+            self._write_event(self._form(news))
         self._on_event(None)
 
     def cancel(self, then: Callable[[Any], object]) -> None:
@@ -142,6 +169,7 @@ class HttpStream:
         then: called on a worker with the request, when that is done.
         """
         self._is_over = True
+        self._topics.drop(self)
         if self._pull is not None:
             self._pull.cancel(then)
         else:
@@ -178,6 +206,7 @@ class HttpStream:
 
     def _end(self, is_complete: bool) -> None:
         self._is_over = True
+        self._topics.drop(self)
         if is_complete and self._chunked:
             self._transport.write(LAST_CHUNK)
         self._on_end(is_complete)
@@ -199,6 +228,58 @@ class HttpStream:
             self._transport.abort(CloseReason.SLOW_CLIENT)
         else:
             self._on_piece(data)
+
+    # --- a topic
+
+    def _listen(self, topic: str, info: Any) -> None:
+        """Subscribe: a browser that comes back says what it has seen (HTML standard 9.2.4)."""
+        since = self._request.headers.get("Last-Event-ID")
+        if since is not None and len(since) > MAX_EVENT_ID:
+            since = "?"  # None of ours: it has a gap.
+        self._topics.subscribe(self, topic, since, info)
+
+    def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
+        """Send an event, or keep it until there is room; over the limit the policy decides."""
+        if self._is_over:
+            return
+        data = frame.event_chunk if self._chunked else frame.event
+        transport, limit = self._transport, self._config.event_buffer
+        direct = (limit + 1) // 2
+        if self._queue is None:
+            if transport.size == 0 or transport.size + len(data) <= direct:
+                self._write_event(data)
+                return
+            self._queue = PushQueue(transport, self, limit, direct)
+        before = self._queue.dropped
+        is_kept_up_with = self._queue.push(data, topic, policy)
+        self.sent += len(data)
+        self._last_write = self._reactor.now
+        self._topics.dropped += self._queue.dropped - before
+        if not is_kept_up_with:
+            lost = self._queue.clear() + 1
+            text = f"{lost} events could not be kept for you"
+            self._write_event(self._form(Announcement("closing", reason="slow", text=text)))
+            self.close_reason = CloseReason.SLOW_CLIENT
+            self._disconnect()
+            self._end(False)
+
+    def send_loss(self, topic: str | None, count: int) -> None:
+        """Tell the client that events were given up (`PushQueue`)."""
+        self._write_event(self._form(Announcement("dropped", topic=topic, count=count)))
+
+    @property
+    def replay_room(self) -> int:
+        """Bytes of missed events that it can be sent at once."""
+        limit: int = self._config.event_buffer // 2
+        return limit
+
+    def _form(self, news: Announcement) -> bytes:
+        return news.event_chunk if self._chunked else news.event
+
+    def _write_event(self, data: bytes) -> None:
+        self.sent += len(data)
+        self._last_write = self._reactor.now
+        self._transport.write(data)
 
     def _disconnect(self, then: Callable[[Any], object] | None = None) -> None:
         """Tell the EventStream that nobody listens, on a worker: `on_close` is the user's."""

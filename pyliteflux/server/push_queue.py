@@ -1,95 +1,159 @@
-"""The pushes that wait for one client, and what happens when it does not keep up (P4).
+"""What waits for one client that reads more slowly than others talk to it (P4).
 
-The rule: a client that does not read costs its own limit (`tcp_send_limit`) and nobody
-else's time. The bytes of a push are shared with every other client's queue.
+The rule: a client that does not read costs its own limit (`tcp_send_limit`, `event_buffer`)
+and nobody else's time. The bytes of a push are shared with every other client's queue; what
+is given up is counted, and the client is told how much, before the next message it gets.
 
-Chapter: docs/tcp.md.
+Chapter: docs/topics.md.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
-from ..config import Config
-from ..reactor.transport import Transport
+from ..reactor.transport import PIECE_COST, Transport
+
+# What may be done about a client that is over its limit; the setting slow_client_policy.
+DISCONNECT, DROP_NEWEST, LATEST = "disconnect", "drop_newest", "latest"
+
+Entry = tuple[bytes, "str | None", str]  # What waits: bytes, topic (None: push_message), policy.
+
+
+class Owner(Protocol):
+    """Whose queue it is: knows the client's format."""
+
+    def send_loss(self, topic: str | None, count: int) -> None:
+        """Write a notice to the transport: so many messages were given up."""
 
 
 class PushQueue:
-    """What the transport has no room for, in order. Reactor thread only.
+    """The pushes that the transport has no room for, in order. Reactor thread only.
 
+    limit: bytes that may wait, those in the transport included. direct: bytes up to which a
+    push goes straight to the transport, where nothing can be dropped any more.
     dropped: pushes that were given up, since the beginning.
     """
 
-    __slots__ = ("_transport", "_config", "_waiting", "_size", "dropped")
+    __slots__ = (
+        "_transport",
+        "_owner",
+        "_limit",
+        "_direct",
+        "_waiting",
+        "_size",
+        "_lost",
+        "dropped",
+    )
 
-    def __init__(self, transport: Transport, config: Config) -> None:
+    def __init__(self, transport: Transport, owner: Owner, limit: int, direct: int) -> None:
         self._transport = transport
-        self._config = config
-        self._waiting: deque[bytes] | None = None  # Made when needed: it costs 600 bytes.
-        self._size = 0  # Bytes in it.
+        self._owner = owner
+        self._limit = limit
+        self._direct = direct
+        self._waiting: deque[Entry] = deque()
+        self._size = 0  # Bytes in it, what an entry itself costs included.
+        self._lost: dict[str | None, int] = {}  # By topic: given up, and not told yet.
         self.dropped = 0
 
-    def push(self, data: bytes) -> bool:
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait here, without those in the transport."""
+        return self._size
+
+    @property
+    def is_idle(self) -> bool:
+        """True while nothing waits here, not even a notice: the queue may be thrown away."""
+        return not self._waiting and not self._lost
+
+    def push(self, data: bytes, topic: str | None, policy: str) -> bool:
         """Send a push, or keep it. Returns False where the client is to be disconnected."""
         transport = self._transport
-        while self._is_too_much(len(data)) and transport.flush_is_due:
+        cost = len(data) + PIECE_COST
+        while self._is_too_much(cost) and transport.flush_is_due:
             transport.flush()  # A burst within one turn does not make a client slow.
-        if self._is_too_much(len(data)):
-            policy = self._config.slow_client_policy
-            if policy == "disconnect":
-                self.dropped += 1 + len(self._waiting or ())
+        if self._is_too_much(cost):
+            if policy == DISCONNECT:
+                self.dropped += 1 + len(self._waiting)
                 return False
-            if policy == "drop_newest":
-                self.dropped += 1
+            if policy == DROP_NEWEST or not self._make_room(cost, topic, policy == LATEST):
+                self._lose(topic)
                 return True
-            self._make_room(len(data), everything=policy == "latest")
-        if not self._waiting and transport.size < self._direct_limit():
+        if self.is_idle and (transport.size == 0 or transport.size + len(data) <= self._direct):
             transport.write(data)
-            return True
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.append(data)
-        self._size += len(data)
+        else:
+            self._waiting.append((data, topic, policy))
+            self._size += cost
         return True
 
     def send(self) -> None:
         """The transport has room again: hand it what waits, as far as it goes."""
         waiting, transport = self._waiting, self._transport
-        if waiting is None:
-            return
-        limit = self._direct_limit()
-        while waiting and transport.size < limit and transport.is_open:
-            data = waiting.popleft()
-            self._size -= len(data)
-            transport.write(data)
-        if not waiting:
-            self._waiting = None
+        while (waiting or self._lost) and transport.size < self._direct and transport.is_open:
+            while self._lost:
+                self._owner.send_loss(*self._lost.popitem())
+            if waiting:
+                data, _, _ = waiting.popleft()
+                self._size -= len(data) + PIECE_COST
+                transport.write(data)
 
-    def clear(self) -> None:
-        """The client has left."""
-        self._waiting = None
+    def flush(self) -> None:
+        """The connection ends: hand over all that waits. It is no more than the limit."""
+        while self._lost:
+            self._owner.send_loss(*self._lost.popitem())
+        while self._waiting:
+            self._transport.write(self._waiting.popleft()[0])
         self._size = 0
 
-    def _is_too_much(self, size: int) -> bool:
+    def clear(self) -> int:
+        """Give up all that waits; return how many that were."""
+        count = len(self._waiting)
+        self._waiting.clear()
+        self._lost.clear()
+        self._size = 0
+        return count
+
+    def _is_too_much(self, cost: int) -> bool:
         # Answers in the transport are no pushes: a client that reads a long one is not slow.
-        waiting = min(self._transport.size, self._direct_limit()) + self._size
-        limit: int = self._config.tcp_send_limit
-        return waiting > 0 and waiting + size > limit
+        waiting = min(self._transport.size, self._direct) + self._size
+        return waiting > 0 and waiting + cost > self._limit
 
-    def _direct_limit(self) -> int:
-        """Return up to how many unsent bytes a push goes straight to the transport.
+    def _make_room(self, cost: int, topic: str | None, latest: bool) -> bool:
+        """Drop the oldest until `cost` bytes fit; latest: first all that waits of this topic.
 
-        What is there cannot be dropped any more, so that it is half of what may wait at most.
+        What must not be lost (its policy is "disconnect") is passed over. Returns False where
+        that is not enough.
         """
-        config = self._config
-        limit: int = min(config.write_high_water, (config.tcp_send_limit + 1) // 2)
-        return limit
+        limit = self._limit - min(self._transport.size, self._direct) - cost
+        if latest:
+            self._drop_topic(topic)
+        waiting = self._waiting
+        kept: list[Entry] = []
+        while waiting and self._size > limit:
+            entry = waiting.popleft()
+            if entry[2] == DISCONNECT:
+                kept.append(entry)
+            else:
+                self._drop(entry)
+        waiting.extendleft(reversed(kept))
+        return self._size <= limit
 
-    def _make_room(self, size: int, everything: bool) -> None:
-        """Drop the oldest until `size` bytes fit, or all of them."""
-        waiting = self._waiting or deque()
-        in_transport = min(self._transport.size, self._direct_limit())
-        limit = self._config.tcp_send_limit - in_transport - size
-        while waiting and (everything or self._size > limit):
-            self._size -= len(waiting.popleft())
-            self.dropped += 1
+    def _drop_topic(self, topic: str | None) -> None:
+        waiting = self._waiting
+        for _ in range(len(waiting)):
+            entry = waiting.popleft()
+            if entry[1] == topic and entry[2] != DISCONNECT:
+                self._drop(entry)
+            else:
+                waiting.append(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        self._size -= len(entry[0]) + PIECE_COST
+        self._lose(entry[1])
+
+    def _lose(self, topic: str | None) -> None:
+        self.dropped += 1
+        self._lost[topic] = self._lost.get(topic, 0) + 1

@@ -21,17 +21,21 @@ from ..app.background import TaskQueue
 from ..app.pipeline import Pipeline
 from ..app.routing import Router
 from ..config import Config
+from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
-from ..protocol.message import PushFrame
+from ..protocol.push import PushFrame
 from ..reactor.acceptor import Acceptor, listen
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
 from .access_log import AccessLog
+from .acks import Ack
 from .channel import IDLE
+from .hooks import Hooks
 from .http_channel import HttpChannel, HttpService
 from .hub import Hub
 from .tcp_channel import TcpChannel, TcpService
+from .topics import Topics
 
 # The sweep looks at every connection's deadline this often, in seconds. O(n) in connections:
 # some 3 ms a second for ten thousand of them; a heap would cost more than that per request.
@@ -61,6 +65,8 @@ class Runtime:
         pipeline: Pipeline,
         tasks: TaskQueue,
         hub: Hub,
+        topics: Topics,
+        hooks: Hooks,
         protocols: str,
         selector: selectors.BaseSelector,
         clock: Callable[[], float],
@@ -70,6 +76,8 @@ class Runtime:
         self._config = config
         self._tasks = tasks
         self._hub = hub
+        self._hooks = hooks
+        self._topics = topics
         self._channels: set[AnyChannel] = set()
         self._per_address: Counter[str] = Counter()
         self._max_connections = _capped(config.max_connections, selector)
@@ -99,7 +107,10 @@ class Runtime:
         tasks.start(self.task_pool.submit)
         shared = (reactor, config, router, pipeline, self.workers, self.streams)
         self.http = HttpService(*shared, self._on_closed)
-        self.tcp = TcpService(*shared, self._on_closed)
+        self.tcp = TcpService(*shared, self._on_closed, on_leaving=self._on_leaving)
+        self.http.topics = self.tcp.topics = topics
+        topics.now = lambda: reactor.now
+        topics.on_presence = self._on_presence if hooks.join or hooks.leave else None
         accept = {"http": self._accept_http, "tcp": self._accept_tcp}
         self.addresses: dict[str, tuple[Any, ...]] = {}
         for name, sock in listeners.items():
@@ -172,7 +183,11 @@ class Runtime:
         ):
             channel.refuse_busy()
         elif isinstance(channel, TcpChannel) and channel.is_long_lived:
-            self._hub.add(channel)
+            client = self._hub.add(channel)
+            if self._hooks.connect:
+                channel.greet(self._hooks.admit, client)
+            else:
+                channel.client = client
 
     def _evict_idle(self) -> None:
         """The server is full: close the HTTP connections that have been idle for longest."""
@@ -196,12 +211,30 @@ class Runtime:
         if not self._per_address[address]:
             del self._per_address[address]
         if isinstance(channel, TcpChannel):
-            self._hub.remove(channel)
+            self._on_leaving(channel)
+            client, channel.client = channel.client, None
+            if client is not None and self._hooks.disconnect:
+                self._run_hooks(self._hooks.disconnect, client, channel.transport.reason)
+
+    def _on_leaving(self, channel: TcpChannel) -> None:
+        self._topics.drop(channel)
+        self._hub.remove(channel)
+
+    def _on_presence(self, kind: str, topic: str, client_id: str) -> None:
+        self._run_hooks(self._hooks.join if kind == "join" else self._hooks.leave, topic, client_id)
+
+    def _run_hooks(self, hooks: list[Any], *arguments: Any) -> None:
+        """Call an application's hooks on a worker of the streams: a stop waits for those."""
+        try:
+            self.streams.submit(self._hooks.run, (hooks, arguments))
+        except (PoolFull, ReactorClosed) as error:
+            log.error("the hooks for %r cannot run: %s", arguments, error)
 
     def _sweep(self) -> None:
         """Look at every connection once: has its deadline passed, does its peer read?"""
         self.reactor.call_later(self._sweep_interval, self._sweep)
         now, send_timeout = self.reactor.now, self._config.send_timeout
+        self._topics.sweep()
         for channel in list(self._channels):
             try:
                 if channel.deadline <= now:
@@ -228,8 +261,29 @@ class Runtime:
         )
 
     def push(self, frame: PushFrame, client_id: str | None) -> None:
-        """Have the reactor deliver a push. Raises ReactorClosed after the end."""
+        """Have the reactor deliver a push. Raises PoolFull, and ReactorClosed after the end."""
+        self._check_backlog()
         self.reactor.call_soon_threadsafe(self._hub.deliver, frame, client_id)
+
+    def push_acked(self, frame: PushFrame, ack: Ack, timeout: float) -> None:
+        """Have the reactor deliver a push that is to be acknowledged. Raises as `push` does."""
+        self._check_backlog()
+        self.reactor.call_soon_threadsafe(self._hub.deliver_acked, frame, ack, timeout)
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Have the reactor deliver a topic's message. Raises as `push` does."""
+        self._check_backlog()
+        self.reactor.call_soon_threadsafe(self._topics.publish, topic, data)
+
+    def _check_backlog(self) -> None:
+        # Who pushes faster than the reactor delivers must hear of it, or the inbox would be
+        # the one buffer without a limit.
+        if self.reactor.backlog >= self._config.push_backlog:
+            raise PoolFull(f"{self._config.push_backlog} pushes wait for the reactor already")
+
+    def disconnect(self, client_id: str, text: str) -> None:
+        """Have the reactor end a client's connection. Raises ReactorClosed after the end."""
+        self.reactor.call_soon_threadsafe(self._hub.disconnect, client_id, text)
 
     def request_stop(self) -> None:
         """Begin the graceful stop. Raises ReactorClosed after the end."""
@@ -323,6 +377,7 @@ def _sweep_interval(config: Config) -> float:
         config.heartbeat,
         config.tcp_message_timeout,
         config.tcp_idle_timeout,
+        config.tcp_ping_interval,
         config.handler_timeout,
     )
     shortest: float = min(timeout for timeout in timeouts if timeout)

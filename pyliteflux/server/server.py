@@ -5,16 +5,17 @@ Chapter: docs/running.md.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
 import selectors
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal, overload
 
 from ..app.background import TaskQueue
 from ..app.files import StaticFiles
@@ -22,17 +23,23 @@ from ..app.middleware import MiddlewareManager
 from ..app.pipeline import Pipeline
 from ..app.routing import Decorated, Route, Router
 from ..config import Config
-from ..errors import ReactorClosed
+from ..errors import ConfigError, HTTPError, PoolFull, ReactorClosed
+from ..jsontext import dumps
 from ..log import access, console, escape
 from ..log import framework as log
-from ..protocol.message import PushFrame
+from ..protocol.push import PushFrame
 from ..reactor.workers import WorkerPool
-from .hub import Clients, Hub
+from .acks import GONE, Ack
+from .clients import Client, Clients
+from .hooks import Hooks
+from .hub import Hub
 from .runtime import Runtime
+from .stop_signals import StopSignals
+from .subscribe_commands import SubscribeCommands
+from .topics import Topic, Topics, check_name
 from .tracing import Tracer
 
 PROTOCOLS = ("both", "http", "tcp")
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server:
@@ -63,7 +70,13 @@ class Server:
         self._pool_factory = pool_factory
         self._tasks = TaskQueue(self.config.task_queue_limit)
         self._pipeline = Pipeline(self.config, self.middleware_manager, self._tasks)
-        self._hub = Hub()
+        self._hub = Hub(
+            self.config, lambda channel: Client(channel, self.push_message, self.disconnect)
+        )
+        self._topics = Topics(self.config)
+        self._hooks = Hooks()
+        self._subscribe_commands = SubscribeCommands()
+        self._ack_ids = itertools.count(1)
         # Guards the four below: who starts, who stops. Reentrant, as a signal handler of the
         # user's may call stop() while the thread that it interrupts is in here.
         self._lock = threading.RLock()
@@ -177,6 +190,8 @@ class Server:
                     self._pipeline,
                     self._tasks,
                     self._hub,
+                    self._topics,
+                    self._hooks,
                     protocol,
                     selector,
                     self._clock,
@@ -194,7 +209,7 @@ class Server:
         """Run the loop to its end, and give everything back."""
         info = self.config.info
         console.attach(info, self.config.log_colors, self.config.debug)
-        signals = _Signals(runtime)
+        signals = StopSignals(runtime)
         tracer = Tracer() if self.config.trace else None
         try:
             self._announce()
@@ -257,13 +272,31 @@ class Server:
 
     # --- what it does
 
-    def push_message(self, message: Any, client_id: str | None = None) -> int:
+    @overload
+    def push_message(self, message: Any, client_id: str | None = None) -> int: ...
+
+    @overload
+    def push_message(
+        self, message: Any, client_id: str, ack: Literal[True], ack_timeout: float | None = None
+    ) -> Ack: ...
+
+    def push_message(
+        self,
+        message: Any,
+        client_id: str | None = None,
+        ack: bool = False,
+        ack_timeout: float | None = None,
+    ) -> int | Ack:
         """Push a JSON value to one long-lived TCP client, or to all where client_id is None.
 
         Any thread; never blocks. Returns the number of clients it was queued to: 0 for an
-        unknown id, and while the server does not run. Raises TypeError or ValueError for a
-        message that JSON cannot write.
+        unknown id, and while the server does not run. ack: return an `Ack` instead, which the
+        client completes with ``{"ack": id}`` within ack_timeout seconds (by default the
+        setting of this name); to one client only. Raises TypeError or ValueError for a message
+        that JSON cannot write, PoolFull over push_backlog or max_pending_acks.
         """
+        if ack:
+            return self._push_acked(message, client_id, ack_timeout)
         frame = PushFrame(message)
         runtime = self._runtime
         clients = self._hub.clients
@@ -281,6 +314,115 @@ class Server:
         except ReactorClosed:
             return 0
         return count
+
+    def _push_acked(self, message: Any, client_id: str | None, timeout: float | None) -> Ack:
+        if client_id is None:
+            raise ValueError("ack=True needs the client_id of one client")
+        ack = Ack(f"a{next(self._ack_ids)}", client_id)
+        frame = PushFrame(message, ack.id)
+        runtime, channel = self._runtime, self._hub.find(client_id)
+        if runtime is None or channel is None:
+            ack.end(GONE)
+            return ack
+        limit = self.config.max_pending_acks
+        if channel.pending_acks >= limit:
+            raise PoolFull(f"{client_id} has not acknowledged {limit} pushes yet")
+        try:
+            runtime.push_acked(frame, ack, self.config.ack_timeout if timeout is None else timeout)
+        except ReactorClosed:
+            ack.end(GONE)
+        return ack
+
+    def publish(self, topic: str, message: Any) -> int:
+        """Publish a JSON value to all who hear a topic: TCP clients and browsers.
+
+        Any thread; never blocks. Returns the number of subscribers it was queued to: 0 while
+        the server does not run. Messages of one thread stay in order, and each is numbered.
+        Raises TypeError or ValueError for a message that JSON cannot write or a topic that
+        cannot be one, PoolFull over push_backlog.
+        """
+        data = dumps(message)
+        _check_topic(topic)
+        runtime = self._runtime
+        if runtime is None:
+            return 0
+        count = self._topics.count(topic)
+        try:
+            runtime.publish(topic, data)
+        except ReactorClosed:
+            return 0
+        return count
+
+    def topic(self, name: str, **options: Any) -> Topic:
+        """Return a topic: its members, its counts; with options, say how it is treated.
+
+        name: one topic, or a pattern (``room:*``) whose options hold for all that it matches
+        unless one of them has its own. history: messages kept; slow_client_policy: what
+        happens to a client that does not keep up; presence: whether who joins and leaves is
+        told to the others. None: as the server's setting. Any thread. Raises ConfigError.
+        """
+        try:
+            check_name(name)
+        except HTTPError as error:
+            raise ConfigError(f"topic {name!r}: {error.message}") from None
+        if options:
+            self._topics.configure(name, options)
+        return Topic(name, self._topics, self.publish)
+
+    def allow_subscribe(self, *patterns: str) -> None:
+        """Give TCP clients the commands `subscribe` and `unsubscribe`, for these topics only.
+
+        patterns: topics, or patterns that end with `*`. The data is the topic, or
+        ``{"topic": ..., "since": ..., "info": ...}``. Who asks for another topic gets the
+        error "forbidden". May be called again, for more.
+        """
+        for pattern in patterns:
+            self.topic(pattern)
+        self._subscribe_commands.allow(patterns)
+        self._subscribe_commands.register(self.router)
+
+    def disconnect(self, client_id: str, reason: str = "") -> bool:
+        """End a long-lived TCP client's connection; it is told the reason. Any thread.
+
+        Returns False where there is no such client.
+        """
+        runtime = self._runtime
+        if runtime is None or client_id not in self._hub.clients:
+            return False
+        try:
+            runtime.disconnect(client_id, reason)
+        except ReactorClosed:
+            return False
+        return True
+
+    # --- what it tells
+
+    def on_connect(self, function: Decorated) -> Decorated:
+        """Register ``function(client)``: a long-lived TCP client has connected.
+
+        It runs on a worker, before the client's first message is handled. Where it returns
+        False, or fails, the client is refused. Decorators of this kind go before `run`.
+        """
+        self._hooks.connect.append(function)
+        return function
+
+    def on_disconnect(self, function: Decorated) -> Decorated:
+        """Register ``function(client, reason)``: a client that was admitted has left.
+
+        On a worker; a handler of its last message may still be running. reason: a CloseReason.
+        """
+        self._hooks.disconnect.append(function)
+        return function
+
+    def on_join(self, function: Decorated) -> Decorated:
+        """Register ``function(topic, client_id)``: somebody joins a topic that has presence."""
+        self._hooks.join.append(function)
+        return function
+
+    def on_leave(self, function: Decorated) -> Decorated:
+        """Register ``function(topic, client_id)``: somebody leaves a topic that has presence."""
+        self._hooks.leave.append(function)
+        return function
 
     # --- what there is to see
 
@@ -325,7 +467,7 @@ class Server:
             "clients": len(self._hub.clients),
             "http_requests": runtime.http.requests,
             "tcp_messages": runtime.tcp.requests,
-            "push_dropped": runtime.tcp.push_dropped,
+            "push_dropped": runtime.tcp.push_dropped + self._topics.dropped,
             "worker_threads": runtime.workers.threads,
             "stream_threads": runtime.streams.threads,
             "requests_waiting": runtime.workers.waiting,
@@ -336,58 +478,15 @@ class Server:
         return f"<Server {state} http={self.http_address} tcp={self.tcp_address}>"
 
 
-class _Signals:
-    """SIGINT and SIGTERM while a server runs in the main thread; put back afterwards (C5).
-
-    The interpreter writes a signal's number into the self-pipe, and the reactor acts on it.
-    The Python handler is there for the case that the reactor is stuck in a handler of the
-    user's and has not heard of the signal before: then this one breaks it off.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._count = 0  # Signals that came.
-        self._heard = 0  # Those that the reactor has acted on.
-        self._previous: dict[int, Any] = {}
-        self._previous_fd = -1
-        self._is_installed = False
-
-    def install(self) -> None:
-        """Take the signals over, in the main thread only: elsewhere Python has none."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        reactor = self._runtime.reactor
-        reactor.on_signal = self._on_signal
-        self._previous_fd = signal.set_wakeup_fd(reactor.signal_fileno, warn_on_full_buffer=False)
-        for number in _STOP_SIGNALS:
-            self._previous[number] = signal.signal(number, self._note)
-        self._is_installed = True
-
-    def restore(self) -> None:
-        """Put everything back as it was."""
-        if not self._is_installed:
-            return
-        self._is_installed = False
-        for number, handler in self._previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        signal.set_wakeup_fd(self._previous_fd)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count >= 3 or (self._count == 2 and self._heard == 0):
-            raise KeyboardInterrupt
-
-    def _on_signal(self, number: int) -> None:
-        """On the reactor thread: the first time gracefully, the second time at once."""
-        if number not in _STOP_SIGNALS:
-            return  # A child has ended, the window was resized ...: somebody else's.
-        self._heard += 1
-        if self._runtime.is_stopping:
-            log.warning("stopping at once")
-            self._runtime.reactor.stop()
-        else:
-            log.info("stopping; once more to stop at once")
-            self._runtime.begin_stop()
+@functools.lru_cache(maxsize=1024)
+def _check_topic(topic: str) -> None:
+    """Raise ValueError for what no topic can be called, patterns among it."""
+    try:
+        check_name(topic)
+    except HTTPError as error:
+        raise ValueError(f"topic {topic!r}: {error.message}") from None
+    if topic.endswith("*"):
+        raise ValueError(f"topic {topic!r} is a pattern: one publishes to a topic")
 
 
 def _host_port(address: tuple[Any, ...]) -> str:

@@ -18,7 +18,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..app import events, pipeline, response, routing
-from ..protocol import framing, http_head, http_response, message
+from ..protocol import framing, http_head, http_response, message, push
 from ..reactor import acceptor, loop, transport, waker, workers
 from . import http_channel, http_reply, http_stream, hub, stream, tcp_channel
 
@@ -59,9 +59,9 @@ _HOPS: dict[Callable[..., Any], str] = {
     tcp_channel.TcpService.handle: "the pipeline, then the answer encoded",
     tcp_channel.TcpChannel.respond: "the answer is here",
     tcp_channel.TcpChannel._end_cycle: "answered: the next message, or close",
-    message.PushFrame.__init__: "encode a push, once for all",
+    push.PushFrame.__init__: "encode a push, once for all",
     hub.Hub.deliver: "to one client, or to all?",
-    tcp_channel.TcpChannel.push: "has this client room?",
+    tcp_channel.TcpChannel.deliver: "has this client room?",
 }
 
 

@@ -41,9 +41,14 @@ class PushTestCase(ServerTestCase):
         self.assertIn(client.client_id, client.read_line())
         return client
 
+    told = 0
+
     def pushed(self, client: Client) -> Any:
-        """Return what the next push carries."""
+        """Return what the next push carries; note what the client is told to have missed."""
         frame = json.loads(client.read_line())
+        while frame["type"] == "dropped":
+            self.told += frame["count"]
+            frame = json.loads(client.read_line())
         self.assertEqual(set(frame), {"type", "data"})
         self.assertEqual(frame["type"], "push")
         return frame["data"]
@@ -363,12 +368,12 @@ class TestSlowClients(PushTestCase):
     def push_all(self, server: Server, slow: Client, quick: Client) -> int:
         """Push MANY big messages; the quick one reads each before the next. Return the most
         that waited for the slow one."""
-        channel = server.clients[slow.client_id]
+        channel = server.clients[slow.client_id]._channel
         most = 0
         for number in range(MANY):
             self.assertGreaterEqual(server.push_message([number, "x" * BIG]), 1)
             self.assertEqual(self.pushed(quick)[0], number)
-            most = max(most, channel.transport.size + channel._pushes._size)
+            most = max(most, channel.queued)
         return most
 
     def numbers(self, client: Client, last: int) -> list[int]:
@@ -392,9 +397,13 @@ class TestSlowClients(PushTestCase):
         self.assertIn(slow.client_id, self.logs.find("too slow")[0])
         self.assertGreaterEqual(server.stats["push_dropped"], 1)
         self.assertEqual(server.push_message("x", slow.client_id), 0)
-        with self.assertRaisesRegex(AssertionError, "reset|Connection"):
+        said = []
+        try:
             while True:
-                slow.read_line()
+                said.append(slow.read_line())
+        except AssertionError:  # The end: reset, or closed where it has read just in time.
+            pass
+        self.assertLess(len(said), MANY)
         self.assertEqual(server.push_message("still here"), 1)
         self.assertEqual(self.pushed(quick), "still here")
 
@@ -406,10 +415,12 @@ class TestSlowClients(PushTestCase):
                 self.assertLessEqual(self.push_all(server, slow, quick), limit)
                 dropped = server.stats["push_dropped"]
                 self.assertGreater(dropped, 0)
+                self.told = 0
                 numbers = [self.pushed(slow)[0] for _ in range(MANY - dropped)]
                 self.assertEqual(numbers, list(range(len(numbers))))
                 server.push_message([MANY, "y"], slow.client_id)
                 self.assertEqual(self.numbers(slow, MANY), [MANY])
+                self.assertEqual(self.told, dropped)
 
     def test_drop_oldest_keeps_the_newest(self) -> None:
         """P4: the last pushes arrive, in order; each that is missing is counted."""
@@ -419,9 +430,10 @@ class TestSlowClients(PushTestCase):
                 self.assertLessEqual(self.push_all(server, slow, quick), limit)
                 dropped = server.stats["push_dropped"]
                 self.assertGreater(dropped, 0)
+                self.told = 0
                 numbers = self.numbers(slow, MANY - 1)
                 self.assertEqual(numbers, sorted(set(numbers)))
-                self.assertEqual(MANY - len(numbers), dropped)
+                self.assertEqual((MANY - len(numbers), self.told), (dropped, dropped))
                 kept = limit // 2 // BIG - 1
                 self.assertEqual(numbers[-kept:], list(range(MANY - kept, MANY)))
                 server.push_message([MANY, "y"], slow.client_id)
@@ -435,9 +447,10 @@ class TestSlowClients(PushTestCase):
                 self.assertLessEqual(self.push_all(server, slow, quick), limit)
                 dropped = server.stats["push_dropped"]
                 self.assertGreater(dropped, 0)
+                self.told = 0
                 numbers = self.numbers(slow, MANY - 1)
                 self.assertEqual(numbers, sorted(set(numbers)))
-                self.assertEqual(MANY - len(numbers), dropped)
+                self.assertEqual((MANY - len(numbers), self.told), (dropped, dropped))
                 server.push_message([MANY, "y"], slow.client_id)
                 self.assertEqual(self.numbers(slow, MANY), [MANY])
 
@@ -448,7 +461,7 @@ class TestSlowClients(PushTestCase):
             with self.subTest(policy=policy):
                 server, client, _ = self.begin(policy)
                 client.send("long\n")
-                channel = server.clients[client.client_id]
+                channel = server.clients[client.client_id]._channel
                 wait_until(lambda c=channel: c.transport.size > self.LIMIT, "the answer waits")
                 for number in range(3):
                     self.assertEqual(server.push_message(number, client.client_id), 1)

@@ -372,7 +372,7 @@ class TestKeepAlive(TcpTestCase):
             for number in range(5):
                 client.send(f"say {number}\n")
                 self.assertEqual(client.read_line(), f"raw:{number}")
-            sock = server.clients[client.client_id].transport._sock
+            sock = server.clients[client.client_id]._channel.transport._sock
             option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             self.assertEqual(bool(option), setting)
 
@@ -607,7 +607,7 @@ class TestErrors(TcpTestCase):
         sent = stuck = 0
         client.sock.setblocking(False)
         wait_until(lambda: server.clients, "it is connected")
-        channel = server.clients[client.client_id]
+        channel = server.clients[client.client_id]._channel
         limit = server.config.write_high_water + 4096
         while stuck < 30:
             try:
@@ -707,7 +707,7 @@ class TestOrder(TcpTestCase):
         client = self.connect_tcp(server, receive_buffer=4096)
         client.send(b"big\n" * 20_000)
         wait_until(lambda: server.clients, "it is connected")
-        channel = server.clients[client.client_id]
+        channel = server.clients[client.client_id]._channel
         wait_until(lambda: channel.transport.size > 0, "answers wait")
         for _ in range(20):
             with Client(server.http_address) as other:

@@ -16,13 +16,13 @@ from pyliteflux.protocol.message import (
     MAX_ATTRIBUTES,
     NO_ID,
     Message,
-    PushFrame,
     decode,
     encode_answer,
     encode_chunk,
     encode_end,
     encode_error,
 )
+from pyliteflux.protocol.push import PushFrame
 
 
 def read(data_type: str, data: str | bytes) -> Message:

@@ -6,6 +6,7 @@ import unittest
 from types import SimpleNamespace
 from typing import Any
 
+from pyliteflux import Config
 from pyliteflux.server.hub import Hub
 
 
@@ -16,7 +17,7 @@ def channel(client_id: str) -> Any:
 
 class ReadingWhileClientsLeave(unittest.TestCase):
     def setUp(self) -> None:
-        self.hub = Hub()
+        self.hub: Any = Hub(Config(), lambda channel: channel)
         self.channels = [channel(f"127.0.0.1:{port}") for port in range(3)]
         for one in self.channels:
             self.hub.add(one)

@@ -6,8 +6,8 @@ import threading
 import unittest
 from typing import Any
 
-from pyliteflux import Router
-from pyliteflux.protocol.message import PushFrame
+from pyliteflux import Config, Router
+from pyliteflux.protocol.push import PushFrame
 from pyliteflux.server.hub import Hub
 from tests.fakes import Simulation
 from tests.support import captured_logs
@@ -20,13 +20,13 @@ class Channel:
         self.client_id = client_id
         self.pushed: list[PushFrame] = []
 
-    def push(self, frame: PushFrame) -> None:
+    def deliver(self, frame: PushFrame, topic: Any, policy: str) -> None:
         self.pushed.append(frame)
 
 
 class HubTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.hub: Any = Hub()
+        self.hub: Any = Hub(Config(), lambda channel: channel)
         self.one, self.two = Channel("a:1"), Channel("a:2")
         self.hub.add(self.one)
         self.hub.add(self.two)
@@ -46,7 +46,7 @@ class HubTest(unittest.TestCase):
         self.assertEqual(self.one.pushed + self.two.pushed, [])
 
     def test_a_client_that_leaves_during_a_broadcast_does_not_break_it(self) -> None:
-        self.one.push = lambda frame: self.hub.remove(self.one)  # type: ignore[method-assign]
+        self.one.deliver = lambda *_: self.hub.remove(self.one)  # type: ignore[method-assign]
         self.hub.deliver(self.frame, None)
         self.assertEqual(self.two.pushed, [self.frame])
 

@@ -292,7 +292,7 @@ class Deadlines(ChannelCase):
         peer = self.tell(simulation, b"")
         simulation.advance(50)
         peer.send(b"\n\r\n")
-        self.assertEqual(self.expect_end(simulation, peer, 10), "")
+        self.assertIn('"reason": "idle"', self.expect_end(simulation, peer, 10))
 
     def test_tcp_message_timeout_runs_from_the_first_byte_and_bytes_do_not_renew_it(self) -> None:
         simulation = self.simulate(tcp_message_timeout=30)
@@ -485,7 +485,9 @@ class Pushes(ChannelCase):
         while piece := peer.take():
             data += piece
             simulation.settle()
-        return [json.loads(line)["data"] for line in data.splitlines()]
+        said = [json.loads(line) for line in data.splitlines()]
+        self.told = [news for news in said if news["type"] != "push"]
+        return [news["data"] for news in said if news["type"] == "push"]
 
     def push_many(self, simulation: Simulation, count: int = 100) -> None:
         for n in range(count):
@@ -509,10 +511,23 @@ class Pushes(ChannelCase):
         simulation = self.simulate(**self.SMALL)
         slow, good = self.tell(simulation, b"", capacity=10), self.tell(simulation, b"")
         self.push_many(simulation)
-        self.assertTrue(slow.saw_reset)
+        self.assertFalse(slow.saw_reset, "it has linger_timeout to read why")
         self.assertNotIn(slow.client_id, simulation.server.clients)
         self.assertEqual(self.received(simulation, good), list(range(100)))
         self.assertGreater(simulation.server.stats["push_dropped"], 0)
+        simulation.advance(simulation.server.config.linger_timeout + SWEEP)
+        self.assertTrue(slow.saw_reset)
+
+    def test_a_slow_client_that_still_reads_is_told_why_it_is_closed(self) -> None:
+        simulation = self.simulate(**self.SMALL)
+        slow = self.tell(simulation, b"", capacity=10)
+        self.push_many(simulation)
+        numbers = self.received(simulation, slow)
+        self.assertEqual(numbers, list(range(len(numbers))), "whole, up to where it was cut")
+        self.assertEqual(
+            [(news["type"], news["reason"]) for news in self.told], [("closing", "slow")]
+        )
+        self.assertTrue(slow.saw_fin)
 
     def test_a_burst_within_one_turn_does_not_make_a_client_slow(self) -> None:
         """The kernel was not even asked: a reader must not be cut for the reactor's batching."""
@@ -539,11 +554,13 @@ class Pushes(ChannelCase):
             simulation.server.push_message(n)
             simulation.settle()
             channel = simulation.channel(slow)
-            waiting = channel.transport.size + channel._pushes._size
+            waiting = channel.queued
             self.assertLessEqual(waiting, 1000, "memory is bounded")
         self.assertFalse(slow.saw_reset or slow.saw_fin)
         numbers = self.received(simulation, slow)
         self.assertEqual(numbers, sorted(set(numbers)), "in order, each once, whole")
+        self.assertEqual({news["type"] for news in self.told}, {"dropped"})
+        self.assertEqual(sum(news["count"] for news in self.told), 100 - len(numbers))
         self.assertEqual(simulation.server.stats["push_dropped"], 100 - len(numbers))
         return numbers
 
@@ -599,7 +616,8 @@ class Stopping(ChannelCase):
         simulation.server.push_message("last")
         simulation.server.stop()
         simulation.settle()
-        self.assertEqual(json.loads(peer.take())["data"], "last")
+        last, closing = map(json.loads, peer.take().splitlines())
+        self.assertEqual((last["data"], closing["reason"]), ("last", "shutdown"))
         self.assertTrue(peer.saw_fin)
 
     def test_a_message_under_way_is_answered(self) -> None:
