@@ -1,8 +1,10 @@
-"""``python -m pyliteflux``: run a server from the command line.
+"""``python -m pyliteflux``: run a server from the command line, or talk to one.
 
     python -m pyliteflux app.py              run the Server that app.py makes
     python -m pyliteflux package.module:name the one that is called name
     python -m pyliteflux                     a small page that says that it works
+    python -m pyliteflux call ...            ask a TCP server (client/commands.py)
+    python -m pyliteflux listen ...          hear what it pushes
 
 Chapter: docs/running.md.
 """
@@ -18,13 +20,20 @@ from typing import Any
 
 from . import ConfigError, HTMLResponse, Server, __version__
 from .app.routing import Router
+from .client.commands import COMMANDS
+from .client.commands import main as talk
 from .config import SETTINGS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; return the exit status: 0 after a graceful stop, 1 where it could not start."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        return talk(arguments)
     parser = argparse.ArgumentParser(
-        prog="python -m pyliteflux", description="Run an HTTP and TCP server."
+        prog="python -m pyliteflux",
+        description="Run an HTTP and TCP server.",
+        epilog="Or talk to one: python -m pyliteflux call --help, or listen --help",
     )
     parser.add_argument("target", nargs="?", help="app.py, or package.module:server")
     parser.add_argument("--protocol", choices=("both", "http", "tcp"), default="both")

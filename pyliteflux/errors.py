@@ -17,7 +17,9 @@
     ├── ConfigError              also a ValueError and an AttributeError
     ├── RouteError               also a ValueError
     ├── PoolFull                 a bounded queue is at its bound
-    └── ReactorClosed            the loop that was to run this has ended
+    ├── ReactorClosed            the loop that was to run this has ended
+    ├── CallError                the server answered a client's call with an error
+    └── ConnectionLost           a client's connection is gone; also a ConnectionError
 
 Chapter: docs/architecture.md.
 """
@@ -129,3 +131,34 @@ class PoolFull(PyLiteFluxError):
 
 class ReactorClosed(PyLiteFluxError):
     """The reactor has ended, so what was handed to it will never run."""
+
+
+class CallError(PyLiteFluxError):
+    """The server answered a client's call with an error.
+
+    code: the machine-readable name, "" where the answer has none. status: as of HTTP, or None.
+    answer: all that it said.
+    """
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(answer)
+        self.answer = dict(answer)
+        self.code = str(answer.get("code", ""))
+        status = answer.get("status")
+        self.status: int | None = status if isinstance(status, int) else None
+
+    def __str__(self) -> str:
+        known = ", ".join(str(value) for value in (self.code, self.status) if value)
+        text = self.answer.get("error")
+        return f"{text} ({known})" if known else str(text)
+
+
+class ConnectionLost(PyLiteFluxError, ConnectionError):
+    """A client has no connection, or has lost the one that its answer was to come by.
+
+    may_have_run: the message was sent, so nobody knows whether the server has acted on it.
+    """
+
+    def __init__(self, text: str, may_have_run: bool = False) -> None:
+        super().__init__(text)
+        self.may_have_run = may_have_run

@@ -43,8 +43,11 @@ RULES = {
     "reactor": Rule(_names("ground reactor"), frozenset(), "it knows no protocol"),
     "app": Rule(_names("ground app"), _names("socket _socket"), "plain objects and calls, no wire"),
     "server": Rule(_names("ground protocol reactor app server"), frozenset(), "it joins the rooms"),
+    "client": Rule(
+        _names("ground protocol client"), frozenset(), "it knows the wire, not how a server works"
+    ),
     "front": Rule(
-        _names("ground protocol reactor app server front"), frozenset(), "the public names"
+        _names("ground protocol reactor app server client front"), frozenset(), "the public names"
     ),
 }
 
@@ -249,6 +252,18 @@ class RulesOnExamples(unittest.TestCase):
         self.assertEqual(len(self.found("pyliteflux/app/x.py", "from .. import Server\n")), 1)
         self.assertEqual(len(self.found("pyliteflux/server/x.py", "import pyliteflux\n")), 1)
         self.assertEqual(self.found("pyliteflux/__main__.py", "from . import Server\n"), [])
+
+    def test_the_client_knows_the_wire_and_nobody_needs_the_client(self) -> None:
+        client = "pyliteflux/client/link.py"
+        self.assertEqual(self.found(client, "import socket\nfrom ..errors import X\n"), [])
+        self.assertEqual(len(self.found(client, "from ..reactor.loop import Reactor\n")), 1)
+        self.assertEqual(len(self.found(client, "from .. import Server\n")), 1)
+        more = {client: ""}
+        text = "from ..client import link\n"
+        self.assertEqual(len(self.found("pyliteflux/app/x.py", text, **more)), 1)
+        self.assertEqual(
+            len(self.found("pyliteflux/x.py", "from .client import link\n", **more)), 1
+        )
 
     def test_the_server_may_import_every_room(self) -> None:
         text = "from ..app.request import R\nfrom ..reactor.loop import L\nimport socket\n"
