@@ -18,6 +18,7 @@ import select
 import selectors
 import socket
 import struct
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,6 +51,8 @@ class FakeClock:
 class Network:
     """The kernel: sockets by descriptor, listeners by port, and faults to order."""
 
+    socket_class: type[FakeSocket]  # Below: what `socket` and `connect` make.
+
     def __init__(self, seed: int | None = None) -> None:
         self.sockets: dict[int, FakeSocket] = {}  # Open ones.
         self.listeners: dict[tuple[str, int], FakeSocket] = {}
@@ -62,14 +65,14 @@ class Network:
 
     def socket(self, *_: Any) -> FakeSocket:
         """Stand in for `socket.socket`."""
-        return FakeSocket(self)
+        return self.socket_class(self)
 
     def connect(self, address: Any, host: str = "127.0.0.1", capacity: int = 1 << 40) -> Peer:
         """Return the client end of a new connection. capacity: bytes it takes unread."""
         listener = self.listeners.get(tuple(address[:2]))
         if listener is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
-        sock = FakeSocket(self)
+        sock = self.socket_class(self)
         peer = Peer(sock, (host, self.new_port()), capacity)
         sock.peer = peer
         listener.backlog.append(sock)
@@ -242,6 +245,9 @@ class FakeSocket:
         return self.peer.address
 
 
+Network.socket_class = FakeSocket
+
+
 class Peer:
     """A client. What the server sends lies in `unread`, up to `capacity`, until `take`."""
 
@@ -354,6 +360,7 @@ class InlinePool:
         self._queue_limit = queue_limit
         self.jobs: deque[tuple[Callable[[Any], Any], Any, Any]] = deque()
         self.replacements = 0
+        self.on_orphan: Any = None
         self.is_stopped = False
         self.running = 0
         self.threads = 0
@@ -392,6 +399,9 @@ class InlinePool:
         """A job that waits is taken for one that hangs."""
         is_here = any(job[1] is argument for job in self.jobs)
         return "  File handler.py, line 1, in stuck\n" if is_here else ""
+
+    def running_jobs(self) -> list[Any]:
+        return []
 
     def add_replacement(self) -> None:
         self.replacements += 1
@@ -478,7 +488,11 @@ class Simulation:
     def turn(self) -> None:
         """Make one turn of the loop."""
         self.turns += 1
-        self.reactor.run_once()
+        self.reactor.thread_id = threading.get_ident()  # As run() does: this thread is it, now.
+        try:
+            self.reactor.run_once()
+        finally:
+            self.reactor.thread_id = None
 
     @property
     def is_at_rest(self) -> bool:
