@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
+from ..config import FRAMINGS
 from ..errors import HTTPError, RouteError
 from ..log import framework as log
 
@@ -74,6 +75,7 @@ class Route:
     path: as registered, with the prefix. methods: upper case; () on TCP. blocking: False is
     the author's promise that the handler never blocks. stream: the handler reads the body
     as it arrives, from `request.stream`. max_body: bytes, None for the server's setting.
+    framing: how the TCP stream is cut once this command is answered, None: as before.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Route:
         "blocking",
         "stream",
         "max_body",
+        "framing",
         "name",
         "parameters",
         "run",
@@ -101,6 +104,7 @@ class Route:
         stream: bool = False,
         max_body: int | None = None,
         name: str | None = None,
+        framing: Any = None,
     ) -> None:
         self.path = path
         self.methods = methods
@@ -109,6 +113,7 @@ class Route:
         self.blocking = blocking
         self.stream = stream
         self.max_body = max_body
+        self.framing = framing
         self.name = name or getattr(handler, "__name__", "handler")
         self.parameters: tuple[tuple[str, str], ...] = ()  # (name, converter), in path order.
         self.run = run_on_workers if blocking else run_on_reactor
@@ -123,11 +128,19 @@ class Route:
         *,
         stream: bool = False,
         max_body: int | None = None,
+        framing: Any = None,
         name: str | None = None,
     ) -> Callable[[Decorated], Decorated]:
         """Register a handler with the default registry; see `Router.register`."""
         return cls.default.register(
-            path, method, protocol, blocking, stream=stream, max_body=max_body, name=name
+            path,
+            method,
+            protocol,
+            blocking,
+            stream=stream,
+            max_body=max_body,
+            framing=framing,
+            name=name,
         )
 
     @property
@@ -188,13 +201,17 @@ class Router:
         *,
         stream: bool = False,
         max_body: int | None = None,
+        framing: Any = None,
         name: str | None = None,
     ) -> Callable[[Decorated], Decorated]:
         """Return a decorator that registers a handler and leaves it unchanged.
 
         path: "/user/{id}", "/user/{id:int}", "/files/*" or "/files/{rest:path}"; for TCP one
-        word. method: one of METHODS or several, any letter case. protocol: "http", "tcp" or
-        "both"; with "both" the command is the path without its slash, or with it.
+        word, or "*" for every message whose command has no route of its own, or that has none.
+        method: one of METHODS or several, any letter case. protocol: "http", "tcp" or "both";
+        with "both" the command is the path without its slash, or with it. framing: what the
+        setting tcp_framing takes; once the command is answered without an error, what follows
+        on its connection is cut in this way.
         Raises RouteError that says what is wrong.
         """
         methods = _checked_methods(method)
@@ -206,6 +223,8 @@ class Router:
             raise RouteError(
                 f"the HTTP path {path!r} does not begin with '/': did you mean protocol='tcp'?"
             )
+        if framing is not None:
+            _check_framing(framing, path, protocol)
         if stream and not blocking:
             raise RouteError(
                 f"{path!r}: stream=True needs blocking=True: on the reactor thread the handler "
@@ -217,7 +236,8 @@ class Router:
             both = protocol == "both"
             # Both are made before either is added: a mistake leaves nothing half registered.
             if protocol != "http":
-                command = _tcp_route(path.lstrip("/") if both else path, handler, blocking, name)
+                word = path.lstrip("/") if both else path
+                command = _tcp_route(word, handler, blocking, name, framing)
             if protocol != "tcp":
                 full = self.prefix + (path if path.startswith("/") else "/" + path)
                 route = Route(full, handler, methods, "http", blocking, stream, max_body, name)
@@ -289,7 +309,9 @@ class Router:
         for route in router.routes():
             if route.protocol == "tcp":
                 both = router._commands.get("/" + route.path) is route
-                copy = _tcp_route(route.path, route.handler, route.blocking, route.name)
+                copy = _tcp_route(
+                    route.path, route.handler, route.blocking, route.name, route.framing
+                )
                 replaced = self._add_tcp(copy, both)
             else:
                 copy = Route(
@@ -336,7 +358,7 @@ class Router:
         return self._search(method, path)
 
     def resolve_command(self, command: str) -> Route | None:
-        """Return the route of a TCP command, or None."""
+        """Return the route of a TCP command, or None; of ``*`` the one that takes all others."""
         return self._commands.get(command)
 
     def _search(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
@@ -459,12 +481,24 @@ def _check_handler(handler: Any, path: str) -> None:
         )
 
 
-def _tcp_route(command: str, handler: Handler, blocking: bool, name: str | None) -> Route:
+def _check_framing(framing: Any, path: str, protocol: str) -> None:
+    if protocol != "tcp":
+        raise RouteError(f"{path!r}: framing= is for TCP commands, protocol='tcp'")
+    if not callable(framing) and framing not in FRAMINGS:
+        raise RouteError(
+            f"{path!r}: framing {framing!r} is none of {', '.join(FRAMINGS)}, and no callable "
+            "that makes a framer"
+        )
+
+
+def _tcp_route(
+    command: str, handler: Handler, blocking: bool, name: str | None, framing: Any = None
+) -> Route:
     if not command or re.search(r"[\s{}]", command):
         raise RouteError(
             f"the TCP command {command!r} must be one word; parameters come in its data"
         )
-    return Route(command, handler, (), "tcp", blocking, name=name)
+    return Route(command, handler, (), "tcp", blocking, name=name, framing=framing)
 
 
 def _warn_of_second(second: Route, replaced: list[tuple[str, Route]]) -> None:

@@ -442,6 +442,14 @@ class LookupTests(unittest.TestCase):
         self.assertIsNotNone(router.resolve_command("hello"))
         self.assertIsNotNone(router.resolve_command("/hello"))
 
+    def test_the_command_that_takes_all_is_a_route_like_others(self) -> None:
+        router = Router()
+        router.register("*", protocol="tcp", framing="length")(handler)
+        route = router.resolve_command("*")
+        assert route is not None
+        self.assertEqual((route.path, route.framing), ("*", "length"))
+        self.assertIsNone(router.resolve_command("ping"))  # Who asks decides what comes before it.
+
     def test_no_path_makes_it_raise(self) -> None:
         router = Router()
         for path in ("/a", "/{x:int}/b", "/{x:float}", "/f/*", "/p/{x:path}", "/{x}/{y}/{z}"):

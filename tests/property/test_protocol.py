@@ -12,8 +12,10 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pyliteflux.config import FRAMINGS, Config
 from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
 from pyliteflux.jsontext import dumps
+from pyliteflux.protocol.framers import Framing
 from pyliteflux.protocol.framing import MessageFramer
 from pyliteflux.protocol.http_connection import END, NEED_DATA, HttpConnection
 from pyliteflux.protocol.http_head import HttpLimits, RequestHead
@@ -74,9 +76,10 @@ def http_outcome(pieces: list[bytes], eof: bool = True) -> tuple[list[Any], int 
     return [request for request in requests if len(request) == 5], None
 
 
-def frames_outcome(pieces: list[bytes]) -> list[Any]:
+def frames_outcome(pieces: list[bytes], framing: str = "auto") -> list[Any]:
     """Return the frames and errors that the pieces make."""
-    framer = MessageFramer(max_message=200, max_depth=8)
+    config = Config(tcp_max_message=200, tcp_max_depth=8)
+    framer = Framing(framing, config).make(config)
     found: list[Any] = []
     for piece in [*pieces, None]:
         if piece is None:
@@ -170,6 +173,16 @@ class AnyTcpStream(unittest.TestCase):
         whole = frames_outcome([data])
         self.assertEqual(frames_outcome(cut(data, places)), whole)
         self.assertEqual(frames_outcome([bytes([byte]) for byte in data]), whole)
+
+    @given(st.sampled_from(FRAMINGS), MESSAGES, CUTS)
+    def test_in_no_framing_does_it_matter(
+        self, framing: str, data: bytes, places: list[int]
+    ) -> None:
+        if framing == "length":
+            data = len(data).to_bytes(4, "big") + data + b"\0\0\0\5"
+        whole = frames_outcome([data], framing)
+        self.assertEqual(frames_outcome(cut(data, places), framing), whole)
+        self.assertEqual(frames_outcome([bytes([byte]) for byte in data], framing), whole)
 
     @given(MESSAGES)
     def test_every_frame_is_decoded_or_is_a_bad_message(self, data: bytes) -> None:

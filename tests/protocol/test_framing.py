@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
-from pyliteflux.protocol import framing
+from pyliteflux.protocol import framing, scanners
 from pyliteflux.protocol.framing import BOM, Frame, MessageFramer
 
 BAD_JSON = "bad json"
@@ -193,7 +193,7 @@ class Splitting(StreamTest):
 
     def test_frames_of_a_whole_object_are_the_same_without_the_short_way(self) -> None:
         # The pattern for small objects is an optimisation: it may not decide anything.
-        with mock.patch.object(framing, "_small_object", lambda *_: None):
+        with mock.patch.object(framing, "small_object", lambda *_: None):
             for name, stream, frames in STREAMS:
                 with self.subTest(name):
                     self.assertEqual(feed([stream]), frames)
@@ -379,8 +379,8 @@ class Work(unittest.TestCase):
     """The work for a message is linear in its length, however it arrives. Counted, not timed."""
 
     LENGTH = 1 << 14
-    PATTERNS = ("_skip_blank", "_to_bracket", "_to_quote", "_small_object", "_in_start_tag",
-                "_in_end_tag", "_is_name_start")  # fmt: skip
+    PATTERNS = ("skip_blank", "_to_bracket", "_to_quote", "_in_start_tag", "_in_end_tag",
+                "_is_name_start")  # fmt: skip
 
     def work(self, pieces: list[bytes]) -> int:
         """Return how many bytes the framer's patterns and searches went over, and calls."""
@@ -395,20 +395,27 @@ class Work(unittest.TestCase):
                 elif match is small_object:
                     # It fails at the latest where the scanner would stop: let that one count.
                     with contextlib.suppress(BadMessage):
-                        framing.JsonScanner(start, 64).scan(buffer, min(end, len(buffer)))
+                        scanners.JsonScanner(start, 64).scan(buffer, min(end, len(buffer)))
                 return found
 
             return count
 
-        small_object = framing._small_object
+        small_object, skip_blank = scanners.small_object, scanners.skip_blank
         framer = MessageFramer()
         framer._buffer = CountedBuffer()
         CountedBuffer.looked_at = 0
-        values = {byte: counted(match) for byte, match in framing._in_value.items()}
-        with mock.patch.multiple(
-            framing,
-            _in_value=values,
-            **{name: counted(getattr(framing, name)) for name in self.PATTERNS},
+        values = {byte: counted(match) for byte, match in scanners._in_value.items()}
+        with (
+            mock.patch.multiple(
+                scanners,
+                _in_value=values,
+                **{name: counted(getattr(scanners, name)) for name in self.PATTERNS},
+            ),
+            mock.patch.multiple(
+                framing,
+                skip_blank=counted(skip_blank),
+                small_object=counted(small_object),
+            ),
         ):
             for piece in pieces:
                 framer.receive_data(piece)
@@ -440,8 +447,17 @@ class Work(unittest.TestCase):
         ]:
             with self.subTest(name):
                 pieces = [message[i : i + 1] for i in range(len(message))]
-                self.assertLess(self.work(pieces), 8 * n + 2 * framing._SMALL)
-                self.assertLess(self.work([message]), 6 * n + 2 * framing._SMALL)
+                self.assertLess(self.work(pieces), 8 * n + 2 * scanners.SMALL)
+                self.assertLess(self.work([message]), 6 * n + 2 * scanners.SMALL)
+
+    def test_four_times_the_bytes_are_four_times_the_work_however_they_are_cut(self) -> None:
+        for step in (1, 7, 1000):
+            works = []
+            for n in (1 << 14, 1 << 16):
+                message = b'{"a": [' + b'{"b": "\\"}{"}, ' * (n // 15)
+                works.append(self.work([message[i : i + step] for i in range(0, n, step)]))
+            with self.subTest(step):
+                self.assertLess(works[1], 4.2 * works[0])
 
     def test_many_small_messages_in_one_buffer_are_looked_at_once(self) -> None:
         for message in (b"a\n", b"{}", b"<a/>", b"{]\n", b"{[[]]}\r\n"):
@@ -513,12 +529,12 @@ class Garbage(unittest.TestCase):
 class Tables(unittest.TestCase):
     def test_every_state_has_its_moves_and_every_part_its_step(self) -> None:
         self.assertEqual(set(framing.NEXT), set(framing.State))
-        self.assertEqual(set(framing.NEXT_PART), set(framing.Part))
-        self.assertEqual(set(framing._STEPS), set(framing.Part) - {framing.WHOLE})
+        self.assertEqual(set(scanners.NEXT_PART), set(scanners.Part))
+        self.assertEqual(set(scanners._STEPS), set(scanners.Part) - {scanners.WHOLE})
 
     def test_no_pattern_repeats_a_group_without_a_bound(self) -> None:
         # An engine's notes for each round of a group are memory that a peer would choose.
-        for name, match in vars(framing).items():
+        for name, match in vars(scanners).items():
             pattern = getattr(getattr(match, "__self__", None), "pattern", None)
             if pattern is not None:
                 with self.subTest(name):
