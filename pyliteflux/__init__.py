@@ -9,6 +9,7 @@ that everybody stands on.
     reactor/     room 1: the loop, timers, the self-pipe, sockets, worker threads
     protocol/    room 2: bytes to meaning, without I/O: HTTP/1.1; line, JSON, XML messages
     app/         room 3: routes, requests, responses, middlewares, `g`, background tasks
+    client/      beside them: the other end of a TCP connection, for programs and the shell
     errors, config, headers, jsontext, log: the ground
 
 Begin with docs/README.md. Chapter: docs/architecture.md.
@@ -35,7 +36,9 @@ from .app.routing import Route, Router
 from .app.timing import TimingMiddleware
 from .config import Config
 from .errors import (
+    BadMessage,
     ConfigError,
+    FrameTooLong,
     HTTPError,
     PoolFull,
     ProtocolError,
@@ -43,6 +46,8 @@ from .errors import (
     RouteError,
 )
 from .log import Logger
+from .protocol.framers import BufferedFramer, Framer, LengthFramer
+from .protocol.framing import Frame
 from .server.server import Server
 
 __version__ = "1.0.0.dev0"
@@ -51,13 +56,18 @@ HTTPStreamResponse = StreamResponse  # Its name in 0.1.2.
 
 __all__ = [
     "BackgroundTask",
+    "BadMessage",
     "BasicAuthMiddleware",
+    "BufferedFramer",
     "CORSMiddleware",
     "Config",
     "ConfigError",
     "ContextMiddleware",
     "EventStream",
     "FileResponse",
+    "Frame",
+    "FrameTooLong",
+    "Framer",
     "GzipMiddleware",
     "HTMLResponse",
     "HTTPError",
@@ -65,6 +75,7 @@ __all__ = [
     "HTTPRequest",
     "HTTPResponse",
     "HTTPStreamResponse",
+    "LengthFramer",
     "Logger",
     "Middleware",
     "MiddlewareManager",

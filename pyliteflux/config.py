@@ -18,6 +18,9 @@ from .errors import ConfigError
 KIB = 1024
 MIB = 1024 * 1024
 
+# How a TCP stream can be cut into messages, beside a way of the user's own.
+FRAMINGS = ("auto", "line", "json", "xml", "length")
+
 
 class Setting(NamedTuple):
     """One row of the table. check: returns the value to keep, or None where it is not allowed."""
@@ -65,6 +68,10 @@ def _one_of(*choices: str) -> Callable[[Any], Any]:
         return value if value in choices else None
 
     return check
+
+
+def _framing(value: Any) -> Any:
+    return value if callable(value) or value in FRAMINGS else None
 
 
 def _names(value: Any) -> Any:
@@ -115,12 +122,21 @@ SETTINGS: dict[str, Setting] = {
         10000, _count, _COUNT, "open connections of both protocols; over it a 503 and close"
     ),
     "max_connections_per_ip": _row(0, _count_or_off, _COUNT_OFF, "open connections of one address"),
+    "closed_connections_kept": _row(
+        1000, _count_or_off, "a whole number", "stories of closed connections, for server.why"
+    ),
     "max_accepts": _row(64, _count, _COUNT, "connections accepted in one turn"),
     "accept_pause": _row(0.1, _seconds, _SECONDS, "pause of accepting when descriptors ran out"),
     "recv_size": _row(64 * KIB, _count, _BYTES, "read from one connection in one turn"),
     "loop_budget_ms": _row(5, _count, "milliseconds from 1", "parsing for one connection a turn"),
     "slow_callback_ms": _row(
-        100, _count, "milliseconds from 1", "a turn longer than this is logged"
+        100, _count, "milliseconds from 1", "a turn longer than this is logged, with its stack"
+    ),
+    "slow_handler_ms": _row(
+        10000,
+        _count_or_off,
+        "milliseconds, 0 for no limit",
+        "a handler that takes longer is logged, with its stack",
     ),
     "write_high_water": _row(
         256 * KIB, _count, _BYTES, "unsent bytes at which we stop reading and producing"
@@ -148,11 +164,23 @@ SETTINGS: dict[str, Setting] = {
     "max_header_size": _row(32 * KIB, _count, _BYTES, "the whole head; over it a 431"),
     "max_headers": _row(100, _count, _COUNT, "fields of a head; over it a 431"),
     "max_body_size": _row(10 * MIB, _count_or_off, "a number of bytes", "a body; over it a 413"),
+    "max_buffered_bodies": _row(
+        256 * MIB,
+        _count_or_off,
+        "a number of bytes, 0 for no limit",
+        "all bodies in memory together; over it a 503 to the one that takes longest",
+    ),
     "max_chunk_line": _row(
         256, _count, _BYTES, "a chunk's size line with its extensions; over it a 400"
     ),
     "handler_timeout": _row(
         0.0, _seconds_or_off, _SECONDS_OFF, "a handler's time; over it a 504 and a logged stack"
+    ),
+    "stream_step_timeout": _row(
+        0.0, _seconds_or_off, _SECONDS_OFF, "one step of a generator; over it the stream is cut"
+    ),
+    "static_follow_symlinks": _row(
+        False, _flag, _FLAG, "serve files that a link leads to outside of the directory"
     ),
     # Forms and uploads.
     "max_form_fields": _row(1000, _count, _COUNT, "fields of a form; over it a 413"),
@@ -172,6 +200,12 @@ SETTINGS: dict[str, Setting] = {
     "tcp_message_timeout": _row(
         30.0, _seconds, _SECONDS, "a TCP message, from its first byte to its last"
     ),
+    "tcp_framing": _row(
+        "auto",
+        _framing,
+        "auto, line, json, xml, length or a callable that makes a framer",
+        "what ends a message: its own format, or 4 bytes of length before it",
+    ),
     "tcp_max_message": _row(MIB, _count, _BYTES, "one TCP message; over it an error and close"),
     "tcp_max_depth": _row(64, _count, _COUNT, "nesting of a JSON or XML message"),
     "tcp_send_limit": _row(MIB, _count, _BYTES, "pushes waiting for one client"),
@@ -179,7 +213,7 @@ SETTINGS: dict[str, Setting] = {
         "disconnect",
         _one_of("disconnect", "drop_oldest", "drop_newest", "latest"),
         "disconnect, drop_oldest, drop_newest or latest",
-        "what happens to a client over tcp_send_limit",
+        "what happens to a client over tcp_send_limit, to a topic's browser over event_buffer",
     ),
     "tcp_ping_interval": _row(
         0.0,
@@ -197,11 +231,20 @@ SETTINGS: dict[str, Setting] = {
     # Topics.
     "topic_history": _row(100, _count_or_off, "a whole number", "messages kept of each topic"),
     "topic_history_bytes": _row(MIB, _count, _BYTES, "messages kept of each topic, in bytes"),
+    "topic_history_total": _row(
+        64 * MIB,
+        _count,
+        _BYTES,
+        "messages kept of all topics together; over it those of the quietest go",
+    ),
     "topic_history_seconds": _row(
         300.0, _seconds, _SECONDS, "a topic without subscribers or messages is forgotten"
     ),
     "max_topics": _row(
-        10000, _count, _COUNT, "topics kept; over it those quiet for longest are forgotten"
+        10000,
+        _count,
+        _COUNT,
+        "topics kept; over it those quiet for longest are forgotten, or a 503",
     ),
     "max_subscriptions": _row(100, _count, _COUNT, "topics of one client; over it a 429"),
     # Workers.
@@ -210,12 +253,18 @@ SETTINGS: dict[str, Setting] = {
         1000, _count, _COUNT, "requests waiting for a thread; over it a 503"
     ),
     "stream_workers": _row(64, _count, _COUNT, "threads for streams' generators"),
+    "cleanup_workers": _row(
+        16, _count, _COUNT, "threads for on_finish, hooks and what is given back"
+    ),
     "task_workers": _row(5, _count, _COUNT, "threads for background tasks"),
     "task_queue_limit": _row(100000, _count, _COUNT, "background tasks waiting"),
     # Server-sent events and cookies.
     "heartbeat": _row(15.0, _seconds, _SECONDS, "a comment on a silent EventStream"),
     "event_buffer": _row(
-        256 * KIB, _count, _BYTES, "events waiting for one client; over it it is cut"
+        256 * KIB,
+        _count,
+        _BYTES,
+        "events waiting for one client; over it it is cut, but see slow_client_policy",
     ),
     "secret_key": _row(
         b"", _secret, "bytes or str", "signs cookies; empty: signed cookies are refused"

@@ -10,6 +10,7 @@ Chapter: docs/architecture.md.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 # RFC 9110 section 5.6.2, token.
@@ -70,6 +71,23 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({self._pairs!r})"
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def date_field(moment: time.struct_time) -> str:
+    """Return a UTC time as fields say it: Sun, 06 Nov 1994 08:49:37 GMT (RFC 9110, 5.6.7).
+
+    Not by strftime: that one knows the names of the days in the administrator's language. Not
+    by email.utils: to import it takes longer than all else that is done with HTTP here.
+    """
+    year, month, day, hour, minute, second, weekday = moment[:7]
+    return (
+        f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} "
+        f"{hour:02}:{minute:02}:{second:02} GMT"
+    )
 
 
 def says_close(values: Iterable[str]) -> bool:

@@ -9,10 +9,40 @@ Chapter: docs/architecture.md.
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterable
+from json import encoder as stdlib
 from typing import Any, NoReturn
 
-# One encoder for all: building one for each value costs more than most values do.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+class _Encoder(threading.local):
+    """What turns a value into pieces of JSON text: one for each thread, for all its values.
+
+    `JSONEncoder.encode` builds its C part anew for each value, which costs twice what encoding
+    a small one does. It does so for the note that it keeps of the containers it is in, to find
+    circles: two threads must not share that. So each thread has a C part and a note of its own.
+    """
+
+    def __init__(self) -> None:
+        self.open: dict[int, Any] = {}  # The containers it is in, by id.
+        self.pieces = self._build()
+
+    def _build(self) -> Callable[[Any, int], Iterable[str]]:
+        public = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+        form = (None, ": ", ", ", False, False, False)
+        try:
+            pieces: Callable[[Any, int], Iterable[str]] = stdlib.c_make_encoder(  # type: ignore[attr-defined]
+                self.open, public.default, stdlib.encode_basestring, *form
+            )
+            probe = {"ä": [0.5, None]}
+            if "".join(pieces(probe, 0)) == public.encode(probe):
+                return pieces
+        except Exception:  # No part of json's interface: another Python may have another.
+            pass
+        return lambda value, level: public.iterencode(value)
+
+
+_encoder = _Encoder()
 
 
 def dumps(value: Any) -> bytes:
@@ -22,16 +52,22 @@ def dumps(value: Any) -> bytes:
     written: NaN, a circle, nesting too deep, half a surrogate pair.
     """
     try:
-        return _encode(value).encode()
+        return "".join(_encoder.pieces(value, 0)).encode()
     except RecursionError:
+        _encoder.open.clear()
         raise ValueError("nested too deeply for JSON") from None
+    except BaseException:
+        _encoder.open.clear()  # What it was in when it failed: the next value is in none.
+        raise
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+# Not `decode`: it looks for blanks before and after with a regular expression each.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_BLANK = " \t\n\r"
 
 
 def loads(data: bytes) -> Any:
@@ -40,6 +76,10 @@ def loads(data: bytes) -> Any:
     Raises ValueError that says what is wrong and where, whatever the input was.
     """
     try:
-        return _decode(data.decode().removeprefix("\ufeff"))
+        text = data.decode().removeprefix("\ufeff").strip(_BLANK)
+        value, end = _decode(text)
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
     except RecursionError:
         raise ValueError("nested too deeply") from None

@@ -38,6 +38,7 @@ import difflib
 import importlib
 import inspect
 import io
+import logging
 import os
 import posixpath
 import re
@@ -217,6 +218,7 @@ class Page:
 def cut(source: str, symbol: str) -> list[str]:
     """Return the lines of ``Name`` or ``Class.method``, decorators included, dedented.
 
+    Of an overloaded one those of the definition that runs.
     Raises DocsError where the symbol is not there, or there twice.
     """
     lines = source.split("\n")
@@ -245,7 +247,8 @@ def _definitions(node: ast.AST) -> Iterator[ast.stmt]:
 
 def _bound_names(node: ast.stmt) -> set[str]:
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {node.name}
+        names = {one.id for one in node.decorator_list if isinstance(one, ast.Name)}
+        return set() if "overload" in names else {node.name}
     if isinstance(node, ast.Assign):
         targets: Sequence[ast.expr] = node.targets
     elif isinstance(node, ast.AnnAssign):
@@ -633,12 +636,51 @@ def _states(tree: Tree, argument: str) -> list[str]:
     return [*lines, "```"]
 
 
+def _limits(tree: Tree, argument: str) -> list[str]:
+    settings = _module(f"{PACKAGE}.config").SETTINGS
+    rows = []
+    for row in _module("tests.limits_table").LIMITS:
+        pairs = [
+            f"`{name}` = {human(default, settings[name].allowed)}"
+            for name, default in row.settings.items()
+        ]
+        rows.append((str(row.number), row.threat, row.answer, ", ".join(pairs)))
+    return _table(("", "Threat", "Answer", "Settings"), rows)
+
+
+def _advisories(tree: Tree, argument: str) -> list[str]:
+    rows = []
+    for row in _module("tests.limits_table").ADVISORIES:
+        tests = ", ".join(f"`{name}`" for name in row.tests)
+        rows.append((row.kind, row.happened, row.here, tests))
+    return _table(("Kind", "Where it happened", "Here", "Tests"), rows)
+
+
 # A new generated part is one line here: name -> function(tree, argument) -> lines.
+def _close_reasons(tree: Tree, argument: str) -> list[str]:
+    reasons = _module(f"{PACKAGE}.reactor.transport").CloseReason
+    levels = _module(f"{PACKAGE}.server.journal").LEVELS
+    rows = [
+        (f"`{reason.name}`", reason.value, logging.getLevelName(levels.get(reason, logging.DEBUG)))
+        for reason in reasons
+    ]
+    return _table(("Reason", "Why it closed", "Logged at"), rows)
+
+
+def _event_kinds(tree: Tree, argument: str) -> list[str]:
+    kinds = _module(f"{PACKAGE}.server.journal").Kind
+    return _table(("Event", "What it says"), [(f"`{kind.name}`", kind.value) for kind in kinds])
+
+
 GENERATORS: dict[str, Callable[[Tree, str], list[str]]] = {
+    "close-reasons": _close_reasons,
     "config": _config(("Setting", "Default", "Allowed", "What it is for")),
     "config-zh": _config(("设置", "默认值", "允许的值", "用途")),
+    "advisories": _advisories,
     "errors": _errors,
+    "event-kinds": _event_kinds,
     "layers": _layers,
+    "limits": _limits,
     "names": _public_names,
     "states": _states,
 }

@@ -101,6 +101,8 @@ class ConfigTests(unittest.TestCase):
             ("log_colors", "sometimes", "auto, always or never"),
             ("slow_client_policy", "wait", "disconnect, drop_oldest"),
             ("secret_key", 5, "bytes or str"),
+            ("tcp_framing", "lines", "auto, line, json, xml, length or a callable"),
+            ("tcp_framing", None, "auto, line, json, xml, length or a callable"),
         ):
             with self.subTest(name=name, value=value):
                 config = Config()

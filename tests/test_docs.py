@@ -382,7 +382,7 @@ class GeneratedParts(unittest.TestCase):
         self.assertEqual(lines[:3], ["```mermaid", "stateDiagram-v2", "    [*] --> SIZE"])
         for line in ("    SIZE --> DATA", "    TRAILERS --> COMPLETE", "    COMPLETE --> [*]"):
             self.assertIn(line, lines)
-        lines = docs_tools.generate("states:protocol.framing:NEXT_PART", {})
+        lines = docs_tools.generate("states:protocol.scanners:NEXT_PART", {})
         self.assertEqual(lines[1], "stateDiagram-v2")
         for name in ("states:protocol.nothing", "states:errors"):
             with self.subTest(name), self.assertRaises(DocsError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import unittest
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 
-from pyliteflux.headers import Headers, MutableHeaders, check_field
+from pyliteflux.headers import Headers, MutableHeaders, check_field, date_field
 
 
 class HeadersTests(unittest.TestCase):
@@ -132,6 +134,14 @@ class MutableHeadersTests(unittest.TestCase):
         headers["Vary"] = "*"
         headers.add_vary("Origin")
         self.assertEqual(headers["Vary"], "*")
+
+
+class DateFields(unittest.TestCase):
+    def test_dates_are_those_of_the_standard_library(self) -> None:
+        """RFC 9110 section 5.6.7, with the years that four digits hold."""
+        self.assertEqual(date_field(time.gmtime(784111777)), "Sun, 06 Nov 1994 08:49:37 GMT")
+        for seconds in [0, 951782399, 4102444799, *range(86_399, 12 * 31 * 86_400, 86_400 * 13)]:
+            self.assertEqual(date_field(time.gmtime(seconds)), formatdate(seconds, usegmt=True))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,20 @@ class JSONTextTests(unittest.TestCase):
             with self.assertRaises(TypeError):
                 dumps(other)
 
+    def test_a_circle_is_found_at_once_and_a_failure_leaves_no_trace(self) -> None:
+        """Not by running out of stack: a large one would fill the memory on the way there."""
+        circle: list[Any] = ["x"] * 1000
+        circle.append(circle)
+        with self.assertRaisesRegex(ValueError, "ircular"):
+            dumps(circle)
+        circle.pop()
+        self.assertEqual(len(loads(dumps(circle))), 1000)
+        broken: list[Any] = [object()]
+        with self.assertRaises(TypeError):
+            dumps(broken)
+        broken[0] = 1
+        self.assertEqual(dumps(broken), b"[1]")
+
     def test_what_is_not_json_is_a_value_error(self) -> None:
         """Q3: whatever the input is; a RecursionError never leaves."""
         for data in (

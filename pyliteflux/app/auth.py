@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -58,13 +56,17 @@ class BasicAuthMiddleware(Middleware):
         return None
 
     def _check_digest(self, name: str, password: str) -> bool:
+        from hmac import compare_digest  # Not above, as `_digest` says.
+
         expected = self._digests.get(name)
         # Of an unknown user the comparison is made all the same.
-        is_equal = hmac.compare_digest(_digest(password), expected or _digest(""))
+        is_equal = compare_digest(_digest(password), expected or _digest(""))
         return is_equal and expected is not None
 
 
 def _digest(password: str) -> bytes:
+    import hashlib  # Not above: this brings in libcrypto, 4 MB, and most servers need none.
+
     # Not to store: to give both sides one length. compare_digest() would tell lengths apart.
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest()
 

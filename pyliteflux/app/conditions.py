@@ -13,10 +13,9 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
-from email.utils import formatdate
 from typing import NamedTuple
 
-from ..headers import Headers
+from ..headers import Headers, date_field
 
 # RFC 9110 section 8.8.3. The two alternatives of a list cannot begin alike: no backtracking.
 _TAG = r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"'
@@ -53,7 +52,7 @@ class Validators(NamedTuple):
 
 def http_date(seconds: float) -> str:
     """Return a time in the form that is sent: Sun, 06 Nov 1994 08:49:37 GMT."""
-    return formatdate(seconds, usegmt=True)
+    return date_field(time.gmtime(seconds))
 
 
 def parse_http_date(text: str) -> int | None:

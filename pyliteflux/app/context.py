@@ -11,9 +11,8 @@ Chapter: docs/life-of-a-request.md.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from itertools import count
 from typing import Any
 
@@ -21,18 +20,18 @@ from .. import log
 
 # Unique in this process by the counter, and between processes by the prefix. An id is a name
 # for log lines, not a secret.
-_prefix = secrets.token_hex(4)
+_prefix = os.urandom(4).hex()
 _numbers = count(1)
 
 
 def new_request_id() -> str:
     """Return an id that no other request has. Any thread."""
-    return f"{_prefix}-{next(_numbers):x}"
+    return f"{_prefix}-{next(_numbers)}"
 
 
 def _renew_prefix() -> None:
     global _prefix
-    _prefix = secrets.token_hex(4)
+    _prefix = os.urandom(4).hex()
 
 
 if hasattr(os, "register_at_fork"):
@@ -45,7 +44,9 @@ class Scope:
     # Filled when first asked for: most handlers never look.
     _namespace: dict[str, Any] | None = None
     _request_id: str | None = None
-    context: Context
+    # Kept where more will run in it than the handler. A context holds its scope, so the two are
+    # a circle, which only the garbage collector would find: most requests are to be without.
+    context: Any = None
 
     @property
     def request_id(self) -> str:
@@ -76,9 +77,8 @@ current_scope: ContextVar[Scope | None] = ContextVar("pyliteflux_scope", default
 _outside = threading.local()  # Outside any request g is the thread's own (G4).
 
 
-def enter(scope: Scope) -> None:
-    """Make this the scope of the running context; it ends with the context."""
-    current_scope.set(scope)
+# enter(scope) makes it the scope of the running context; it ends with the context.
+enter = current_scope.set
 
 
 def _namespace() -> dict[str, Any]:

@@ -11,14 +11,11 @@ Chapter: docs/requests-and-responses.md.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import re
 from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
 
 from ..errors import ConfigError
-from ..headers import TOKEN
+from ..headers import TOKEN, date_field
 
 # Browsers drop a cookie whose name and value are longer, and say nothing (RFC 6265bis
 # section 5.7).
@@ -156,7 +153,7 @@ def _date(name: str, expires: datetime | int) -> str:
             raise ValueError(f"cookie {name}: expires is out of range") from None
     else:
         raise ValueError(f"cookie {name}: expires is seconds since 1970 or a datetime")
-    return format_datetime(moment, usegmt=True)
+    return date_field(moment.timetuple())
 
 
 class Signer:
@@ -193,11 +190,13 @@ class Signer:
         max_age: None for no limit. A time of signing after `now` is no fault: the clock may
         have been set back, and nobody else can make one.
         """
+        from hmac import compare_digest  # Not above, as `_mark` says.
+
         content, _, mark = signed.rpartition(".")
         expected = self._mark(name, content)
         # Bytes, as compare_digest raises for a str that is not ASCII. Nothing of the content
         # is looked at before the mark is right.
-        if not hmac.compare_digest(mark.encode("utf-8", "replace"), expected.encode()):
+        if not compare_digest(mark.encode("utf-8", "replace"), expected.encode()):
             return None
         text, _, time = content.partition(".")
         if max_age is not None and now - int(time) > max_age:
@@ -206,6 +205,10 @@ class Signer:
         return base64.urlsafe_b64decode(text + padding).decode("utf-8", "surrogatepass")
 
     def _mark(self, name: str, content: str) -> str:
+        # Not above: this brings in libcrypto, 4 MB, and most servers sign nothing.
+        import hashlib
+        import hmac
+
         # The label keeps these marks apart from others that the user makes with the same
         # secret; a token holds no "=", so name and content cannot flow into each other.
         message = f"pyliteflux cookie\n{name}={content}".encode("utf-8", "replace")

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..jsontext import dumps
 from ..log import framework as log
+from ..topicname import check_info, check_topic
 from .response import StreamResponse
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -34,6 +35,9 @@ class EventStream(StreamResponse):
     retry: milliseconds after which the browser is to reconnect. on_close: called once, on a
     worker thread, when the client has left or the stream was closed.
     A reconnecting browser sends the last id in the request field Last-Event-ID.
+
+    Raises HTTPError 400 for what no topic can be called, 413 for an info that is too long, and
+    TypeError or ValueError for one that JSON cannot write.
     """
 
     __slots__ = ("_lock", "_deliver", "_early", "_retry", "_on_close", "is_open", "topic", "info")
@@ -47,8 +51,8 @@ class EventStream(StreamResponse):
         headers: Any = None,
         on_close: Callable[[], object] | None = None,
     ) -> None:
-        self.topic = iterable if isinstance(iterable, str) else None
-        self.info = info
+        self.topic = check_topic(iterable) if isinstance(iterable, str) else None
+        self.info = check_info(info)
         if self.topic is not None:
             iterable = None
         super().__init__(iterable if iterable is not None else (), "text/event-stream", headers)

@@ -16,7 +16,6 @@ import errno
 import mimetypes
 import os
 import re
-import secrets
 import stat
 import time
 from typing import Any
@@ -221,7 +220,7 @@ class FileResponse(HTTPResponse):
 
     def _send_parts(self, parts: list[ByteRange]) -> None:
         """multipart/byteranges: RFC 9110 section 14.6."""
-        boundary = secrets.token_hex(16)  # Not to be guessed, so in no file on purpose.
+        boundary = os.urandom(16).hex()  # Not to be guessed, so in no file on purpose.
         content_type = self.headers.get("Content-Type") or self.content_type or BYTES
         check_field("Content-Type", content_type)  # It does not pass the writer of the head.
         size = self._stat.st_size
@@ -279,10 +278,10 @@ _DRIVE = re.compile(r"[A-Za-z]:").match
 class StaticFiles:
     """A handler that answers with the files below a directory. Register it for "prefix/*".
 
-    directory: links in it may lead anywhere inside it, and nowhere else. index: the file that
-    stands for a directory, None for none; directories are never listed. max_age: as of
-    FileResponse. precompressed: where the client takes gzip and "name.gz" lies beside "name"
-    and is not older, it is sent in its place.
+    directory: links in it may lead anywhere inside it, and nowhere else unless the setting
+    static_follow_symlinks says so. index: the file that stands for a directory, None for none;
+    directories are never listed. max_age: as of FileResponse. precompressed: where the client
+    takes gzip and "name.gz" lies beside "name" and is not older, it is sent in its place.
 
     What a client may name: a file or a directory, in the spelling that the directory has. Not:
     "..", dot files, empty segments, NUL, backslashes, drives, devices; all of that is a 404.
@@ -311,7 +310,7 @@ class StaticFiles:
         # of its new target are served.
         root = os.path.realpath(self.directory)
         names, is_slash_form = _names_of(rest)
-        path = _resolve(root, os.path.join(root, *names))
+        path = _resolve(root, os.path.join(root, *names), request)
         if os.path.isdir(path):
             return self._answer_directory(request, root, path)
         if is_slash_form:
@@ -321,7 +320,7 @@ class StaticFiles:
     def _answer_directory(self, request: Any, root: str, path: str) -> HTTPResponse:
         if self.index is None:
             raise HTTPError(404)
-        index = _resolve(root, os.path.join(path, self.index))
+        index = _resolve(root, os.path.join(path, self.index), request)
         if not os.path.isfile(index):
             raise HTTPError(404)
         if request.raw_path.endswith("/"):
@@ -334,7 +333,7 @@ class StaticFiles:
     def _answer_file(self, request: Any, root: str, path: str) -> HTTPResponse:
         headers = {"X-Content-Type-Options": "nosniff"}
         content_type = guess_type(path)
-        compressed = self._compressed(root, path)
+        compressed = self._compressed(root, path, request)
         if compressed is not None:
             headers["Vary"] = "Accept-Encoding"  # Also where it is not taken.
             if accepts_gzip(request.headers):
@@ -347,7 +346,7 @@ class StaticFiles:
         except PermissionError:
             raise HTTPError(404) from None  # Not for others; not a fault to fill the log with.
 
-    def _compressed(self, root: str, path: str) -> str | None:
+    def _compressed(self, root: str, path: str, request: Any) -> str | None:
         """Return the path of an up-to-date compressed sibling, if there is one."""
         if not self.precompressed:
             return None
@@ -355,7 +354,7 @@ class StaticFiles:
         try:
             if os.stat(sibling).st_mtime_ns < os.stat(path).st_mtime_ns:
                 return None  # Somebody has forgotten to compress the new version.
-            sibling = _resolve(root, sibling)
+            sibling = _resolve(root, sibling, request)
         except (OSError, HTTPError):
             return None
         return sibling if os.path.isfile(sibling) else None
@@ -385,15 +384,15 @@ def _is_plain(name: str) -> bool:
     return name.partition(".")[0].rstrip(" ").upper() not in _DEVICES
 
 
-def _resolve(root: str, path: str) -> str:
+def _resolve(root: str, path: str, request: Any) -> str:
     """Return a path with all links followed. Raises HTTPError 404 where it leaves the root.
 
     By commonpath: commonprefix takes "/static-private" for inside of "/static"
-    (CVE-2023-29159).
+    (CVE-2023-29159). With static_follow_symlinks only a link leads out: a name cannot.
     """
     try:
         real = os.path.realpath(path)
-        if os.path.commonpath((root, real)) == root:
+        if os.path.commonpath((root, real)) == root or request.config.static_follow_symlinks:
             return real
     except (OSError, ValueError):
         pass  # Too long, a NUL, half a surrogate pair, another drive.

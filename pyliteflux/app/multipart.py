@@ -14,8 +14,6 @@ import enum
 import io
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -81,6 +79,8 @@ class UploadedFile:
 
         Where the file stands does not matter and does not change. Raises OSError.
         """
+        import shutil  # Not above: few servers are sent files.
+
         position = self.file.tell()
         self.file.seek(0)
         try:
@@ -142,7 +142,10 @@ class _FilePart:
     def write(self, data: bytes) -> None:
         self.size += len(data)
         if self.size > self._limit and not self.on_disk:
-            memory, self.file = self.file, tempfile.TemporaryFile()
+            import shutil  # Not above: few servers are sent large files.
+            from tempfile import TemporaryFile
+
+            memory, self.file = self.file, TemporaryFile()
             self.on_disk = True
             memory.seek(0)
             shutil.copyfileobj(memory, self.file, PIECE)

@@ -69,8 +69,11 @@ class Pipeline:
 
     def handle(self, request: HTTPRequest) -> HTTPResponse:
         """Return the response to a request, ready to be sent. Never raises an Exception."""
-        request.context = context = Context()
-        return context.run(self._handle, request)
+        context = Context()
+        response = context.run(self._handle, request)
+        if isinstance(response, StreamResponse) or self.needs_finish(request):
+            request.context = context
+        return response
 
     def _handle(self, request: HTTPRequest) -> HTTPResponse:
         enter(request)
@@ -85,16 +88,15 @@ class Pipeline:
 
     def finish(self, request: Request) -> None:
         """The last byte is sent, or the client has left: call `on_finish`, close what is open."""
-        request.context.run(self._finish, request)
+        context = request.context or Context()
+        context.run(self._finish, request)
 
     def needs_finish(self, request: Request) -> bool:
         """Tell whether `finish` has anything to do, so that most requests need no second job."""
-        if "_multipart" in request.__dict__:
-            return True
         if not request.entered:
-            return False
+            return request.has_files
         chain = self._middlewares.chain(request.protocol)[: request.entered]
-        return any(link.on_finish for link in chain)
+        return request.has_files or any(link.on_finish for link in chain)
 
     def _finish(self, request: Request) -> None:
         chain = self._middlewares.chain(request.protocol)
@@ -110,8 +112,11 @@ class Pipeline:
 
     def handle_message(self, request: TCPRequest) -> Answer:
         """Return the answer to a TCP message. Never raises an Exception."""
-        request.context = context = Context()
-        return context.run(self._handle_message, request)
+        context = Context()
+        answer = context.run(self._handle_message, request)
+        if answer.stream is not None or self.needs_finish(request):
+            request.context = context
+        return answer
 
     def _handle_message(self, request: TCPRequest) -> Answer:
         enter(request)
@@ -171,11 +176,12 @@ class Pipeline:
             failed = True
             value = self._value_of_error(request, error)
         request.has_returned = True
-        if "bg" in request.__dict__:  # Not asked for by most: `bg` is lazy.
+        if request.has_bg:  # Not asked for by most: `bg` is lazy.
             request.bg.drop() if failed else request.bg.release()
-        for link in reversed(chain[: request.entered]):
-            if link.process_response is not None:
-                value = self._respond(request, link.process_response, link.name, value)
+        if chain:
+            for link in reversed(chain[: request.entered]):
+                if link.process_response is not None:
+                    value = self._respond(request, link.process_response, link.name, value)
         return value
 
     def _respond(
@@ -256,6 +262,8 @@ def refusal_route(error: HTTPError) -> Route:
     """Return a route whose handler raises `error`, so that a refusal passes the middlewares."""
 
     def refuse(request: Any) -> Any:
-        raise error
+        # Not the one object each time: it would keep the traceback of every time it was raised,
+        # and with it every request that was refused.
+        raise HTTPError(error.status, error.message, error.headers)
 
     return Route("", refuse, name="refusal")

@@ -85,6 +85,10 @@ class Request(Scope):
     response_headers: Any = None
     # How many middlewares process_request was called of.
     entered = 0
+    # Whether `bg`, or uploads, were asked for. (To look into __dict__ would cost each request
+    # the making of one: since 3.11 an object has none until then.)
+    has_bg = False
+    has_files = False
     _make_bg: Callable[[Request], BackgroundTasks]
     _door: Door | None = None  # Of a TCP message: to its connection.
 
@@ -95,8 +99,10 @@ class Request(Scope):
         all that is kept. info: any JSON value, for the topic's members. It takes effect
         before the answer to this message is sent. Any thread that works for this request.
 
-        Raises HTTPError 400 for a bad name, 429 over max_subscriptions, and TypeError for an
-        HTTP request: a browser hears a topic by a response, ``EventStream(topic)``.
+        Raises HTTPError 400 for a bad name and on a connection that ends with its answer
+        (tcp_keep_alive is off), 413 for an info that is too long, 429 over max_subscriptions,
+        503 over max_topics; and TypeError for an HTTP request: a browser hears a topic by a
+        response, ``EventStream(topic)``.
         """
         self._connection("subscribe").subscribe(topic, since, info)
 
@@ -122,6 +128,7 @@ class Request(Scope):
     @lazy
     def bg(self) -> BackgroundTasks:
         """Background tasks that run after the handler has returned: `bg.add(function, ...)`."""
+        self.has_bg = True
         return self._make_bg(self)
 
     @lazy
@@ -154,7 +161,6 @@ class HTTPRequest(Request):
         headers: Headers | None = None,
         body: bytes = b"",
         client_address: tuple[Any, ...] = ("", 0),
-        *,
         path: str | None = None,
         query: str | None = None,
         host: str = "",
@@ -171,7 +177,8 @@ class HTTPRequest(Request):
         self.path = unquote(path) if "%" in path else path
         self.query_string = query
         self.headers = Headers() if headers is None else headers
-        self._body = body
+        if body:
+            self._body = body
         self.client_address = client_address
         self.host = host
         self.version = version
@@ -270,7 +277,9 @@ class HTTPRequest(Request):
                     parser.feed(piece)
             else:
                 parser.feed(self._body)
-            return parser.finish()
+            parsed = parser.finish()
+            self.has_files = True
+            return parsed
         except BaseException:
             parser.close()
             raise
@@ -300,14 +309,17 @@ class HTTPRequest(Request):
 class TCPRequest(Request):
     """One TCP message. It has the names of an HTTP request, those that it lacks empty (Q5).
 
-    command: what chose the handler. data: any JSON value, a dict of XML children, or the rest
-    of a line. data_type: "json", "xml" or "raw". raw: the message as it came, in bytes.
+    command: what chose the handler, "" of a binary message. data: any JSON value, a dict of XML
+    children, the rest of a line, or the bytes of a binary message. data_type: "json", "xml",
+    "raw" or "binary". raw: the message as it came, in bytes.
     """
 
     protocol = "tcp"
     method = "TCP"
     query_string = ""
     wants_close = False  # The handler answered with Connection: close.
+    wrap: Any = None  # What the connection's framing does to an answer; None: nothing.
+    new_framing: Any = None  # How to cut what follows, once this is answered without an error.
     message_id: Any = None  # Echoed in the answer where the message gave one.
 
     def __init__(

@@ -277,8 +277,10 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
             f"(body, headers) or (body, status, headers)"
         )
     if request is not None:
-        if request.response_status != 200 or request.response_headers:  # Most set neither.
+        if request.response_status != 200 or request.response_headers:
             _apply(response, value, request)
+        elif response is not value:
+            return response  # The most: what we have made ourselves needs no check.
         if response is value:
             response.prepare(request)
     status = response.status

@@ -80,8 +80,10 @@ class HttpConnection:
 
     def __init__(self, limits: HttpLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._buffer = bytearray()
-        self._searched = 0  # So many leading bytes hold no end of a head.
+        # What came in one piece stays the bytes that it is: most requests do, and nothing has to
+        # be copied. A bytearray only where more is added, or a part is taken off.
+        self._buffer: bytes | bytearray = b""
+        self._searched = 0  # So many leading bytes hold no beginning of the end of a head.
         self._empty_lines = 0
         self._body: FixedBody | ChunkedBody | None = None
         self._at_eof = False
@@ -112,7 +114,17 @@ class HttpConnection:
 
     def receive_data(self, data: bytes) -> None:
         """Add bytes just received. Looks at none of them."""
-        self._buffer += data
+        if self._buffer:
+            self._own_buffer().extend(data)
+        else:
+            self._buffer = data
+
+    def _own_buffer(self) -> bytearray:
+        """Return the buffer as one that can be changed."""
+        buffer = self._buffer
+        if not isinstance(buffer, bytearray):
+            buffer = self._buffer = bytearray(buffer)
+        return buffer
 
     def receive_eof(self) -> None:
         """The peer will send no more."""
@@ -135,58 +147,64 @@ class HttpConnection:
         except ProtocolError as error:
             self._move(FAILED)
             self._error = error
-            self._buffer.clear()
+            self._buffer = b""
             raise
 
-    def start_next_cycle(self) -> None:
-        """The answer is given: read the next request, which may already be here."""
+    def start_next_cycle(self) -> bool:
+        """The answer is given: read the next request. Tell whether any of it is here already."""
         self._move(IDLE)
         self.head = None
         self._body = None
         self.body_limit = self._limits.body
+        return bool(self._buffer) or self._at_eof
 
     def _next_head(self) -> RequestHead | Signal:
         buffer = self._buffer
         if buffer.startswith(b"\r\n"):
-            self._skip_empty_lines()
-        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+            buffer = self._skip_empty_lines()
+        end = buffer.find(b"\r\n\r\n", self._searched)
         limits = self._limits
         if end < 0:
             if buffer and buffer != b"\r":  # A lone CR may become an empty line.
                 check_head_so_far(buffer, limits, self._searched)
-                self._searched = len(buffer)
+                self._searched = max(0, len(buffer) - 3)
             if self._at_eof:
                 if buffer:
                     raise BadRequest("the connection ended within a request head")
                 self._move(CLOSED)
             return NEED_DATA
         end += 4
-        data = bytes(buffer[:end])
-        if end > limits.head or data.find(b"\r\n") > limits.request_line:
+        if end == len(buffer) and isinstance(buffer, bytes):
+            data = buffer  # One piece, one head: nothing is copied.
+            self._buffer = b""
+        else:
+            data = bytes(buffer[:end])
+            del self._own_buffer()[:end]
+        if end > limits.head or end > limits.request_line:
             check_head_so_far(data, limits)
         head = parse_head(data, limits)
         self._move(BODY if head.has_body else DONE)
-        del buffer[:end]
         self._searched = 0
         self._empty_lines = 0
         self.head = head
         return head
 
-    def _skip_empty_lines(self) -> None:
-        """RFC 9112 section 2.2: ignore a few CRLFs before a request line."""
-        buffer = self._buffer
+    def _skip_empty_lines(self) -> bytearray:
+        """RFC 9112 section 2.2: ignore a few CRLFs before a request line. Return the rest."""
+        buffer = self._own_buffer()
         while buffer.startswith(b"\r\n"):
             self._empty_lines += 1
             if self._empty_lines > MAX_EMPTY_LINES:
                 raise BadRequest(f"more than {MAX_EMPTY_LINES} empty lines before a request")
             del buffer[:2]
         self._searched = 0
+        return buffer
 
     def _next_piece(self) -> bytes | Signal:
         body = self._body
         if body is None:
             body = self._body = self._start_body()
-        data = body.take(self._buffer)
+        data = body.take(self._own_buffer())
         if data:
             return data
         if body.is_complete:

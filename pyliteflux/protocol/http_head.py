@@ -94,18 +94,24 @@ _ALL_DIGITS = re.compile(r"[0-9]+").fullmatch  # Not str.isdigit, not int(): ASC
 _MAX_LENGTH_DIGITS = 18
 
 
+# Of a target in a summary, in characters: it is kept for longer than the request.
+SUMMARY_LIMIT = 100
+
+
 class RequestHead:
     """A request line and its fields, checked. Set once, by `parse_head`, and then shared:
     two requests with the same bytes have the same head.
 
-    target: as received. path: still percent-encoded; "*" for the asterisk form. query: without
-    the "?". host: from the target if it has one, else from Host (RFC 9112 section 3.2.2).
+    target: as received. summary: method and target, cut to a bearable length. path: still
+    percent-encoded; "*" for the asterisk form. query: without the "?". host: from the
+    target if it has one, else from Host (RFC 9112 section 3.2.2).
     content_length: None where there is no body, or a chunked one.
     """
 
     __slots__ = (
         "method",
         "target",
+        "summary",
         "path",
         "query",
         "version",
@@ -120,6 +126,7 @@ class RequestHead:
 
     method: str
     target: str
+    summary: str
     path: str
     query: str
     version: tuple[int, int]
@@ -143,10 +150,12 @@ def parse_head(data: bytes, limits: HttpLimits) -> RequestHead:
     head is remembered: a look-up costs a tenth of the parsing.
     Raises ProtocolError with the status that answers it.
     """
-    return _parse_known(data, limits) if len(data) <= _LONGEST_KNOWN else _parse(data, limits)
+    if len(data) <= _LONGEST_KNOWN:
+        return _parse_known(data, limits.fields)
+    return _parse(data, limits.fields)
 
 
-def _parse(data: bytes, limits: HttpLimits) -> RequestHead:
+def _parse(data: bytes, max_fields: int) -> RequestHead:
     """Parse a head that is seen for the first time, or is too long to be remembered."""
     match = _HEAD(data)
     if match is None:
@@ -157,12 +166,13 @@ def _parse(data: bytes, limits: HttpLimits) -> RequestHead:
     head = RequestHead()
     head.method = method.decode()
     head.target = target.decode()
+    head.summary = f"{head.method} {head.target[:SUMMARY_LIMIT]}"
     # A higher minor version is read as the highest we know (RFC 9110 section 2.5).
     head.version = version = (1, 1) if minor != b"0" else (1, 0)
     # latin-1: any byte is a character, so obs-text survives (RFC 9110 section 5.5).
     fields = _SPLIT(block.decode("latin-1"))
-    if len(fields) > limits.fields:
-        raise HeadTooLarge(f"{len(fields)} header fields, limit {limits.fields}")
+    if len(fields) > max_fields:
+        raise HeadTooLarge(f"{len(fields)} header fields, limit {max_fields}")
     head.headers = headers = Headers(fields)
     values = headers.joined  # local: looked up once per field below
     _check_host(head, values.get("host"))
@@ -207,6 +217,8 @@ def _check_host(head: RequestHead, value: str | None) -> None:
     head.host = _valid_host(value)
 
 
+# A server has a few names, and every request says one of them. (At most 2 MB: a head is 32 KB.)
+@lru_cache(maxsize=64)
 def _valid_host(value: str) -> str:
     match = _HOST(value)
     if match is None:

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from ..headers import check_field
 from ..statuses import PHRASES
 
-STATUS_LINES: dict[int, bytes] = {
-    status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in PHRASES.items()
+STATUS_LINES: dict[int, str] = {
+    status: f"HTTP/1.1 {status} {phrase}\r\n" for status, phrase in PHRASES.items()
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -28,18 +28,12 @@ SERVER_FIELDS = frozenset(
 )
 
 
-def status_line(status: int) -> bytes:
-    """Return the status line; a status without a registered phrase has an empty one."""
-    line = STATUS_LINES.get(status)
-    return line if line is not None else b"HTTP/1.1 %d \r\n" % status
+# RFC 9110 section 6.4.1: no content may follow, whatever the fields say. (Nor after a 1xx;
+# those are no answers and are not sent by way of `encode_head`.)
+WITHOUT_CONTENT = frozenset({204, 304})
 
 
-def body_is_allowed(status: int) -> bool:
-    """RFC 9110 section 6.4.1: 1xx, 204 and 304 have no content."""
-    return status >= 200 and status != 204 and status != 304
-
-
-def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+def format_fields(fields: Iterable[tuple[str, str]]) -> str:
     """Return field lines for a head. Raises ValueError for one that must not be sent.
 
     Fields that are the server's own (SERVER_FIELDS) are left out.
@@ -49,35 +43,37 @@ def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
         check_field(name, value)
         if name.lower() not in SERVER_FIELDS:
             lines.append(f"{name}: {value}\r\n")
-    return "".join(lines).encode("latin-1")
+    return "".join(lines)
 
 
 def encode_head(
     status: int,
-    fields: bytes,
-    date: bytes,
+    fields: str,
+    date: str,
     length: int | None,
     chunked: bool = False,
     close: bool = False,
     keep_alive: bool = False,
 ) -> bytes:
-    """Return a whole head, with the empty line.
+    """Return a whole head, with the empty line. It is text until here, and then bytes at once.
 
-    fields: lines from `encode_fields`. date: the whole Date line. length: of the content in
-    bytes; None leaves Content-Length out (a stream, or a status without content). close: tell
-    the peer that this is the last response. keep_alive: tell a 1.0 peer that it is not.
+    fields: lines from `format_fields`; a character that latin-1 lacks becomes "?". date: the
+    whole Date line. length: of the content in bytes; None leaves Content-Length out (a stream,
+    or a status without content). close: tell the peer that this is the last response.
+    keep_alive: tell a 1.0 peer that it is not.
     """
-    parts = [STATUS_LINES.get(status) or status_line(status), date, fields]
+    # A status without a registered phrase has an empty one (RFC 9112 section 4).
+    line = STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    framing = connection = ""
     if chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        framing = "Transfer-Encoding: chunked\r\n"
     elif length is not None:
-        parts.append(b"Content-Length: %d\r\n" % length)
+        framing = f"Content-Length: {length}\r\n"
     if close:
-        parts.append(b"Connection: close\r\n")
+        connection = "Connection: close\r\n"
     elif keep_alive:
-        parts.append(b"Connection: keep-alive\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+        connection = "Connection: keep-alive\r\n"
+    return f"{line}{date}{fields}{framing}{connection}\r\n".encode("latin-1", "replace")
 
 
 def encode_chunk(data: bytes) -> bytes:
@@ -88,9 +84,9 @@ def encode_chunk(data: bytes) -> bytes:
 
 
 def encode_error(
-    status: int, body: bytes, date: bytes, extra: bytes = b"", head_only: bool = False
+    status: int, body: bytes, date: str, extra: str = "", head_only: bool = False
 ) -> bytes:
     """Return a whole JSON error response that closes the connection."""
-    fields = b"Content-Type: application/json\r\n" + extra
+    fields = f"Content-Type: application/json\r\n{extra}"
     head = encode_head(status, fields, date, len(body), close=True)
     return head if head_only else head + body

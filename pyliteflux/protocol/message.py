@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
 from ..errors import BadMessage
 from ..jsontext import dumps, loads
-from .framing import MAX_DEPTH, Frame, bad_message
+from .framing import MAX_DEPTH, Frame
+from .scanners import bad_message
 
 MAX_ATTRIBUTES = 64  # Of one XML element; ours has two. Bounds what a start tag makes expat do.
 
@@ -29,12 +31,16 @@ class _NoId(enum.Enum):
 
 NO_ID: Final = _NoId.NO_ID
 
+# What a framing does to a message on its way out; None: the message is a line, or ends itself.
+Wrap = Callable[[bytes], bytes]
+
 
 class Message:
     """One command of a client.
 
     data: any JSON value, None where a JSON message has none; of XML a dict of the children,
-    or the text; of a line the rest of it, a str. headers: empty but for JSON. raw: the bytes
+    or the text; of a line the rest of it, a str; of a binary message its bytes, and its command
+    is "". headers: empty but for JSON. raw: the bytes
     as they came. id: to be echoed in the answer, or `NO_ID`.
     """
 
@@ -85,7 +91,9 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message | Signal:
         return _decode_json(frame.data)
     if frame.data_type == "xml":
         return _decode_xml(frame.data, max_depth)
-    return _decode_line(frame.data)
+    if frame.data_type == "raw":
+        return _decode_line(frame.data)
+    return Message(frame.data_type, "", frame.data, raw=frame.data)
 
 
 # A line: command, blank, data.
@@ -275,18 +283,24 @@ def _content(reader: _XmlReader) -> Any:
 # The other way: answers, streams and pushes to bytes.
 
 
-def encode_answer(value: Any, data_type: str, id: Any = NO_ID) -> bytes:
+def encode_answer(value: Any, data_type: str, id: Any = NO_ID, wrap: Wrap | None = None) -> bytes:
     """Return a handler's value as an answer in one format, ended by LF. Any thread.
 
     json: one line. With an id, a dict gets it as its ``"id"`` (the caller's dict is left as it
     is), anything else becomes ``{"id": ..., "data": value}``. xml: `<response>` on one line,
     the id an attribute. raw: a str or bytes as it is, an LF added unless it ends with one;
     anything else as JSON, None too (``null``, since many clients pass over an empty line).
-    Bytes become text in json and xml, invalid UTF-8 replaced.
+    Bytes become text in json and xml, invalid UTF-8 replaced. Any other format, such as binary:
+    a str or bytes as it is, None as nothing at all, anything else as a line of JSON.
+    wrap: what the framing makes of the answer; it gets it without the line end.
     Raises TypeError or ValueError for a value that JSON cannot write.
     """
+    if wrap is not None:
+        return _wrapped(value, data_type, id, wrap)
     if data_type == "raw":
         return _line(value)
+    if data_type != "json" and data_type != "xml":
+        return _plain(value)
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if data_type == "xml":
@@ -298,10 +312,23 @@ def encode_answer(value: Any, data_type: str, id: Any = NO_ID) -> bytes:
     return dumps({"id": id, "data": value}) + b"\n"
 
 
+def _wrapped(value: Any, data_type: str, id: Any, wrap: Wrap) -> bytes:
+    if data_type == "json" or data_type == "xml":
+        return wrap(encode_answer(value, data_type, id)[:-1])
+    if isinstance(value, (str, bytes)):
+        return wrap(value.encode() if isinstance(value, str) else value)
+    return b"" if value is None and data_type != "raw" else wrap(dumps(value))
+
+
 def encode_error(
-    text: str, code: str, data_type: str, id: Any = NO_ID, status: int | None = None
+    text: str,
+    code: str,
+    data_type: str,
+    id: Any = NO_ID,
+    status: int | None = None,
+    wrap: Wrap | None = None,
 ) -> bytes:
-    """Return an error in the format of the question; as a line it is its JSON object (T5).
+    """Return an error in the format of the question; else it is its JSON object (T5).
 
     Never fails for an id that `decode` returned.
     """
@@ -309,31 +336,44 @@ def encode_error(
     value: dict[str, Any] = {"error": text.encode(errors="replace").decode(), "code": code}
     if status is not None:
         value["status"] = status
-    return encode_answer(value, data_type, id)
+    return encode_answer(value, data_type, id, wrap)
 
 
-def encode_chunk(item: Any, data_type: str, id: Any = NO_ID) -> bytes:
+def encode_chunk(item: Any, data_type: str, id: Any = NO_ID, wrap: Wrap | None = None) -> bytes:
     """Return one item of a stream. Raises as `encode_answer` does. Any thread.
 
-    raw: a line, as in an answer. json: ``{"type": "stream", "data": item, "id": ...}``.
-    xml: ``<stream id="...">...</stream>``.
+    json: ``{"type": "stream", "data": item, "id": ...}``. xml: ``<stream id="...">...</stream>``.
+    Any other format: as an answer.
     """
-    if data_type == "raw":
-        return _line(item)
+    if data_type != "json" and data_type != "xml":
+        return encode_answer(item, data_type, id, wrap)
     if isinstance(item, bytes):
         item = item.decode(errors="replace")
     if data_type == "xml":
-        return _xml_answer("stream", item, id)
-    return _json_event("stream", {"data": item}, id)
+        return _framed(_xml_answer("stream", item, id), wrap)
+    return _framed(_json_event("stream", {"data": item}, id), wrap)
 
 
-def encode_end(data_type: str, id: Any = NO_ID) -> bytes:
-    """Return what ends a stream: ``{"type": "end"}`` or ``<end/>``; nothing after raw lines."""
-    if data_type == "raw":
-        return b""
+def encode_end(data_type: str, id: Any = NO_ID, wrap: Wrap | None = None) -> bytes:
+    """Return what ends a stream: ``{"type": "end"}`` or ``<end/>``; else nothing."""
     if data_type == "xml":
-        return _xml_answer("end", None, id)
-    return _json_event("end", {}, id)
+        return _framed(_xml_answer("end", None, id), wrap)
+    if data_type == "json":
+        return _framed(_json_event("end", {}, id), wrap)
+    return b""
+
+
+def _framed(line: bytes, wrap: Wrap | None) -> bytes:
+    """Return a message that ends with LF as the framing sends it."""
+    return line if wrap is None else wrap(line[:-1])
+
+
+def _plain(value: Any) -> bytes:
+    if value is None:
+        return b""
+    if isinstance(value, str):
+        return value.encode()
+    return value if isinstance(value, bytes) else dumps(value) + b"\n"
 
 
 def _line(value: Any) -> bytes:

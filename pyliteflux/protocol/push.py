@@ -13,7 +13,7 @@ from typing import Any
 
 from ..jsontext import dumps, loads
 from .http_response import encode_chunk
-from .message import xml_document
+from .message import Wrap, xml_document
 
 
 class Announcement:
@@ -23,7 +23,7 @@ class Announcement:
     cannot write.
     """
 
-    __slots__ = ("_event", "_event_chunk", "_xml", "id", "json")
+    __slots__ = ("_event", "_event_chunk", "_wrapped", "_xml", "id", "json")
 
     def __init__(self, type: str, **fields: Any) -> None:
         self.json = dumps({"type": type, **fields}) + b"\n"
@@ -31,6 +31,7 @@ class Announcement:
         self._xml: bytes | None = None
         self._event: bytes | None = None
         self._event_chunk: bytes | None = None
+        self._wrapped: dict[tuple[Wrap, bool], bytes] | None = None
 
     @property
     def xml(self) -> bytes:
@@ -57,6 +58,16 @@ class Announcement:
                 type = self.json[10 : self.json.index(b'"', 10)].decode()  # {"type": "push"...
                 self._xml = xml_document(type, self.json.decode().rstrip("\n"))
         return self._xml  # Two threads may both build it, and build the same.
+
+    def wrapped(self, wrap: Wrap, is_xml: bool) -> bytes:
+        """The object, or its document, as a framing sends it. Raises what `wrap` raises."""
+        known = self._wrapped
+        if known is None:
+            known = self._wrapped = {}
+        data = known.get((wrap, is_xml))
+        if data is None:
+            data = known[wrap, is_xml] = wrap((self.xml if is_xml else self.json)[:-1])
+        return data
 
     @property
     def event(self) -> bytes:
@@ -97,18 +108,22 @@ class TopicFrame(Announcement):
 
     data: the message as JSON, encoded by the thread that published it. What comes before it
     is known only when its place in the topic is, so it is put in front here, on the reactor.
+    encoded: the topic as JSON.
     """
 
-    __slots__ = ("position", "seq")
+    __slots__ = ("position", "seq", "topic")
 
-    def __init__(self, topic: bytes, seq: int, position: int, id: str, data: bytes) -> None:
+    def __init__(
+        self, topic: str, encoded: bytes, seq: int, position: int, id: str, data: bytes
+    ) -> None:
+        self.topic = topic
         self.seq = seq
         self.position = position
         self.id = id
         self.json = b'{"type": "push", "topic": %b, "seq": %d, "id": "%b", "data": %b}\n' % (
-            topic,
+            encoded,
             seq,
             id.encode(),
             data,
         )
-        self._xml = self._event = self._event_chunk = None
+        self._xml = self._event = self._event_chunk = self._wrapped = None

@@ -150,6 +150,10 @@ class Acceptor:
         self._resume_timer = None
         self._reactor.register(self, READ)
 
+    def close_copy(self) -> None:
+        """In a forked child: close its copy of the descriptor; the parent goes on listening."""
+        self._sock.close()
+
     def close(self) -> None:
         """Stop listening at once: the kernel refuses further connections."""
         if not self._is_open:

@@ -144,6 +144,10 @@ class Reactor:
         else:
             self.call_soon_threadsafe(callback, *args)
 
+    def time(self) -> float:
+        """Any thread: what time it is. Most need no more than `now`, and that is free."""
+        return self._clock()
+
     @property
     def backlog(self) -> int:
         """Any thread: calls that wait in the inbox."""
@@ -194,8 +198,8 @@ class Reactor:
         for key, events in ready:
             handler = key.data
             # The catch-all of the loop: whatever an event handler raises costs that one
-            # connection, never the server. Callbacks are called only in this method and
-            # in _call.
+            # connection, never the server. Callbacks are called only in this method,
+            # in _run_queue and in _call.
             try:
                 if handler is None:
                     self._hear_waker()
@@ -218,7 +222,11 @@ class Reactor:
         if self._to_flush:
             waiting, self._to_flush = self._to_flush, []
             for transport in waiting:
-                self._call(transport.flush)
+                try:
+                    transport.flush()
+                except Exception as error:
+                    log.exception("flushing %r failed; its connection is closed", transport)
+                    self._give_up(transport, error)
         if self._at_turn_end:
             last, self._at_turn_end = self._at_turn_end, []
             for callback in last:
@@ -232,15 +240,27 @@ class Reactor:
         # that nobody can keep the sockets waiting.
         for _ in range(len(queue)):
             callback, args = queue.popleft()
-            self._call(callback, *args)
+            try:
+                callback(*args)
+            except Exception as error:
+                self._on_failed_call(callback, error)
+            if self.debug:
+                self._watch_call(callback)
 
-    def _call(self, callback: Callable[..., object], *args: Any) -> None:
+    def _call(self, callback: Callable[[], object]) -> None:
         try:
-            callback(*args)
+            callback()
         except Exception as error:
-            log.exception("callback %r failed", callback)
-            self._give_up(getattr(callback, "__self__", None), error)
-        if self.debug and self._clock() - self.now > self._slow_turn:
+            self._on_failed_call(callback, error)
+        if self.debug:
+            self._watch_call(callback)
+
+    def _on_failed_call(self, callback: Callable[..., object], error: Exception) -> None:
+        log.exception("callback %r failed", callback)
+        self._give_up(getattr(callback, "__self__", None), error)
+
+    def _watch_call(self, callback: Callable[..., object]) -> None:
+        if self._clock() - self.now > self._slow_turn:
             log.warning("slow up to and including callback %r", callback)
 
     def _give_up(self, owner: Any, error: Exception) -> None:

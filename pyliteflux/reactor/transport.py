@@ -56,6 +56,7 @@ try:
 except ImportError:  # Windows
     _QUEUE_SIZE = None
 
+_OUR_FIN = 1  # The kernel counts it as a byte.
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
@@ -70,24 +71,51 @@ def _held_by_kernel(sock: socket.socket) -> int:
 
 
 class CloseReason(Enum):
-    """Why a connection ended: for the debug log and the statistics."""
+    """Why a connection ended: for the log, the statistics and `server.why`.
+
+    Where several things happened it is the first, the cause: who breaks the protocol and is
+    reset for not reading our answer has broken the protocol.
+    """
 
     DONE = "the conversation was over"
     PEER_CLOSED = "the peer closed"
-    PEER_RESET = "the peer reset the connection or has gone"
+    PEER_RESET = "the peer reset the connection"
+    PEER_GONE = "the peer's machine or network does not answer any more"
     PROTOCOL_ERROR = "the peer broke the protocol"
     IDLE_TIMEOUT = "nothing was asked for too long"
+    EVICTED = "it was idle, and the server needed its place"
     READ_TIMEOUT = "a request or message did not arrive in time"
+    HANDLER_TIMEOUT = "a handler did not return in time"
     SEND_TIMEOUT = "the peer took no bytes for too long"
     LINGER_TIMEOUT = "the peer did not close after our last answer"
     PING_TIMEOUT = "the client missed its heartbeats"
     DISCONNECTED = "the application ended it"
     REFUSED = "on_connect refused the client"
-    SLOW_CLIENT = "too many pushes were waiting for the peer"
+    SLOW_CLIENT = "the peer was too slow for what is pushed to it"
     STREAM_FAILED = "a stream failed before its end"
-    BUSY = "too many connections"
+    BUSY = "the server had no room for it"
     SHUTDOWN = "the server was stopped"
     INTERNAL_ERROR = "an error of ours"
+
+    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
+
+
+# What recv and send say where nobody has answered: the kernel's probes and repeats gave up.
+_GONE = {
+    getattr(errno, name)
+    for name in ("ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN")
+    if hasattr(errno, name)
+}
+# After these the peer had our last word to come, and that can still fail.
+_MAY_FAIL_YET = (CloseReason.DONE, CloseReason.PEER_CLOSED)
+
+
+def _cause(error: OSError) -> CloseReason:
+    return CloseReason.PEER_GONE if error.errno in _GONE else CloseReason.PEER_RESET
+
+
+class FileFailed(Exception):
+    """A file could not be read, or became shorter, while it was being sent."""
 
 
 class Channel(Protocol):
@@ -101,6 +129,12 @@ class Channel(Protocol):
 
     def flushed(self) -> None:
         """Everything written is with the kernel now."""
+
+    def congested(self) -> None:
+        """The peer takes less than is written, and more than the high watermark waits."""
+
+    def file_failed(self, text: str) -> None:
+        """A file that is being sent fails: the connection is reset, as its length is a lie."""
 
     def drained(self) -> None:
         """After congestion: the low watermark is reached, produce again."""
@@ -243,13 +277,18 @@ class Transport:
         only when a good part of its buffer is free, which takes a slow reader minutes; so
         what lies in that buffer is looked at too, and where it shrinks the peer is alive.
         """
-        if self.size == 0:
+        if self.size == 0 and not self._fin_sent:
             return False
         held = _held_by_kernel(self._sock)
-        if held < self._kernel_held:
+        if held < self._kernel_held or (self._fin_sent and held <= _OUR_FIN):
             self.progressed = now
         self._kernel_held = held
         return now - self.progressed >= timeout
+
+    @property
+    def is_undelivered(self) -> bool:
+        """True while the kernel has bytes of ours, beside our FIN, that the peer has not."""
+        return _held_by_kernel(self._sock) > _OUR_FIN
 
     # --- in
 
@@ -261,8 +300,8 @@ class Transport:
             data = self._sock.recv(self._recv_size)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
-            self.close(CloseReason.PEER_RESET)
+        except OSError as error:
+            self.close(_cause(error))
             return
         if not data:
             self._on_eof()
@@ -298,30 +337,32 @@ class Transport:
             wanted |= WRITE
         if wanted == self._interest:
             return
-        before, self._interest = self._interest, wanted
+        before = self._interest
         if not before:
-            self._reactor.register(self, wanted)
+            self._reactor.register(self, wanted)  # May fail: the kernel's memory has an end.
         elif wanted:
             self._reactor.modify(self, wanted)
         else:
             self._reactor.unregister(self)
+        self._interest = wanted
 
     # --- out
 
     def write(self, data: bytes | FileRange) -> None:
         """Queue bytes, or a piece of a file, for the end of this turn. Never blocks."""
-        if self._reactor.debug:
-            self._reactor.check_thread()
-        if not self.is_open or self._finishing or not len(data):
+        reactor, size = self._reactor, len(data)
+        if reactor.debug:
+            reactor.check_thread()
+        if not self.is_open or self._finishing or not size:
             if isinstance(data, FileRange):
                 data.close()
             return
         if not self._unsent:
-            self.progressed = self._reactor.now
+            self.progressed = reactor.now
             self._flush_due = True
-            self._reactor.flush_at_turn_end(self)
+            reactor.flush_at_turn_end(self)
         self._unsent.append(data)
-        self.size += len(data)
+        self.size += size
 
     def flush(self) -> None:
         """The end of the turn: send what was written during it."""
@@ -340,15 +381,23 @@ class Transport:
         budget = SEND_BUDGET
         # Before anything is sent: who found no room during this turn waits for `drained`, even
         # where the kernel now takes enough to be below the mark again.
-        if self.room <= 0:
+        is_full = self.size + PIECE_COST * len(unsent) >= self._high_water
+        is_new = is_full and not self._was_congested
+        if is_new:
             self._was_congested = True
         try:
             while unsent and budget > 0:
                 piece = unsent[0]
                 if isinstance(piece, FileRange):
                     sent = self._send_file(piece)
+                elif len(unsent) > 1:
+                    sent = self._send_together(piece)
                 else:
-                    sent = self._send_bytes(piece)
+                    sent = self._sock.send(piece)
+                    if sent == len(piece):
+                        unsent.clear()
+                    else:
+                        unsent[0] = memoryview(piece)[sent:]  # A view: no copy of what remains.
                 if sent == 0:
                     break
                 self.size -= sent
@@ -357,14 +406,20 @@ class Transport:
                 self.progressed = self._reactor.now
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError:
-            self.close(CloseReason.PEER_RESET)
+        except FileFailed as error:
+            self._channel.file_failed(str(error))  # type: ignore[union-attr]
+            self.abort(CloseReason.STREAM_FAILED)
+            return
+        except OSError as error:
+            self.close(_cause(error))
             return
         if unsent:
             self._watch()
             if self._was_congested and self.size <= self._low_water:
                 self._was_congested = False
                 self._channel.drained()  # type: ignore[union-attr]
+            elif is_new:
+                self._channel.congested()  # type: ignore[union-attr]
             return
         if self._interest & WRITE:
             self._watch()
@@ -374,28 +429,27 @@ class Transport:
         if self._was_congested:
             self._was_congested = False
             self._channel.drained()  # type: ignore[union-attr]
-        if not unsent and self.is_open:
-            self._channel.flushed()  # type: ignore[union-attr]
+            if unsent or not self.is_open:
+                return
+        self._channel.flushed()  # type: ignore[union-attr]
 
-    def _send_bytes(self, piece: bytes | memoryview) -> int:
+    def _send_together(self, piece: bytes | memoryview) -> int:
         """Send from the front of the queue, small pieces together. Return what was taken."""
         unsent = self._unsent
-        taken = 1
-        if len(unsent) > 1 and len(piece) < GATHER:
-            size = len(piece)
-            while taken < len(unsent):
-                following = unsent[taken]
-                if isinstance(following, FileRange) or size + len(following) > GATHER:
-                    break
-                size += len(following)
-                taken += 1
-            if taken > 1:
-                piece = b"".join(unsent[:taken])  # type: ignore[arg-type]
+        taken, size = 1, len(piece)
+        while taken < len(unsent):
+            following = unsent[taken]
+            if isinstance(following, FileRange) or size + len(following) > GATHER:
+                break
+            size += len(following)
+            taken += 1
+        if taken > 1:
+            piece = b"".join(unsent[:taken])  # type: ignore[arg-type]
         sent = self._sock.send(piece)
         if sent == len(piece):
             del unsent[:taken]
         else:
-            unsent[:taken] = [memoryview(piece)[sent:]]  # A view: no copy of what remains.
+            unsent[:taken] = [memoryview(piece)[sent:]]
         return sent
 
     def _send_file(self, piece: FileRange) -> int:
@@ -405,6 +459,8 @@ class Transport:
             try:
                 sent = os.sendfile(self._sock.fileno(), piece.fd, piece.offset, count)
             except OSError as error:
+                if error.errno == errno.EIO:  # Never said of a socket.
+                    raise FileFailed("the file cannot be read: the disk failed") from None
                 if error.errno not in _NO_SENDFILE:
                     raise
                 sent = self._copy_file(piece, count)
@@ -413,7 +469,7 @@ class Transport:
         if sent == 0:
             # The file has become shorter than we promised: the length cannot be kept, and
             # a body cut short must not look complete.
-            raise OSError("the file shrank while it was being sent")
+            raise FileFailed("the file shrank while it was being sent")
         piece.offset += sent
         piece.count -= sent
         if piece.count == 0:
@@ -425,8 +481,11 @@ class Transport:
         """Do by hand what sendfile() does; return 0 at the end of the file."""
         # Every range has a descriptor of its own, but dup() shares the position: it is set
         # before each read. (pread() would do, but Windows has none.)
-        os.lseek(piece.fd, piece.offset, os.SEEK_SET)
-        data = os.read(piece.fd, count)
+        try:
+            os.lseek(piece.fd, piece.offset, os.SEEK_SET)
+            data = os.read(piece.fd, count)
+        except OSError as error:
+            raise FileFailed(f"the file cannot be read: {error.strerror}") from None
         return self._sock.send(data) if data else 0
 
     # --- the end
@@ -459,11 +518,16 @@ class Transport:
         self._channel.flushed()  # type: ignore[union-attr]
 
     def close(self, reason: CloseReason) -> None:
-        """Give the descriptor back now. What is unsent is lost."""
+        """Give the descriptor back now. What is unsent is lost.
+
+        reason: it counts where the end had no cause yet, or is a bug of ours.
+        """
         if not self.is_open:
             return
         self.is_open = False
-        self._reason = reason
+        has_cause = self._finishing and self._reason not in _MAY_FAIL_YET
+        if not has_cause or reason is CloseReason.INTERNAL_ERROR:
+            self._reason = reason
         if self._interest:
             self._interest = 0
             self._reactor.unregister(self)
@@ -474,7 +538,7 @@ class Transport:
         self.size = 0
         self._sock.close()
         if self._channel is not None:
-            self._channel.connection_lost(reason)
+            self._channel.connection_lost(self._reason)
 
     def abort(self, reason: CloseReason) -> None:
         """Reset the connection: the peer sees an error, the kernel keeps nothing."""
@@ -484,6 +548,10 @@ class Transport:
             except OSError:
                 pass
             self.close(reason)
+
+    def close_copy(self) -> None:
+        """In a forked child: close its copy of the descriptor; the connection is the parent's."""
+        self._sock.close()
 
     def on_failure(self, error: Exception) -> None:
         """A bug of ours came up while this connection was served: it cannot go on."""

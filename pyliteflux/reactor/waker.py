@@ -13,13 +13,31 @@ from __future__ import annotations
 import socket
 
 
+def _private_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two sockets that are connected to each other, and to nobody else.
+
+    Where the system has no socketpair() (Windows), older Pythons listen on a local port for a
+    moment and take whoever connects first (CVE-2024-3219). So it is looked at who has.
+    """
+    near, far = socket.socketpair()
+    is_local = near.family not in (socket.AF_INET, socket.AF_INET6)  # Names are then empty.
+    if is_local or (near.getpeername(), far.getpeername()) == (
+        far.getsockname(),
+        near.getsockname(),
+    ):
+        return near, far
+    near.close()
+    far.close()
+    raise ConnectionError("another program has connected to the self-pipe of the reactor")
+
+
 class Waker:
     """The self-pipe. Any thread may `wake`; all the rest belongs to the reactor thread."""
 
     __slots__ = ("_near", "_far", "_pending")
 
     def __init__(self) -> None:
-        self._near, self._far = socket.socketpair()
+        self._near, self._far = _private_pair()
         self._near.setblocking(False)
         self._far.setblocking(False)
         self._pending = False  # A byte is on its way: from wake() until drain().

@@ -31,7 +31,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
@@ -41,25 +41,46 @@ PATIENCE = 0.002  # seconds without progress after which the pool grows
 IDLE_TIME = 30.0  # seconds after which a parked worker ends
 
 
-class Job(NamedTuple):
-    """run(argument) on a worker, then deliver(result) on the reactor, unless it is None."""
+class Job:
+    """run(argument) on a worker, then deliver(result) on the reactor, unless it is None.
 
-    number: int  # Counts up in the order of the queue.
-    run: Callable[[Any], Any]
-    argument: Any
-    deliver: Callable[[Any], object] | None
+    number: counts up in the order of the queue.
+    """
+
+    __slots__ = ("number", "run", "argument", "deliver")
+
+    def __init__(
+        self,
+        number: int,
+        run: Callable[[Any], Any],
+        argument: Any,
+        deliver: Callable[[Any], object] | None,
+    ) -> None:
+        self.number = number
+        self.run = run
+        self.argument = argument
+        self.deliver = deliver
+
+
+def stack_of_thread(ident: int) -> str:
+    """Return where a thread is now, as a traceback shows it; "" where it has ended."""
+    frame = sys._current_frames().get(ident)
+    return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 class _Worker:
     """One thread, and the lock it sleeps on while it is parked."""
 
-    __slots__ = ("bell", "thread", "job")
+    __slots__ = ("bell", "thread", "job", "seen", "since")
 
     def __init__(self) -> None:
         self.bell = threading.Lock()
         self.bell.acquire()
         self.thread: threading.Thread | None = None
         self.job: Job | None = None  # What it runs now; read by stack_of().
+        # Reactor thread only: the job that it was last seen at, and when it was so first.
+        self.seen = -1
+        self.since = 0.0
 
 
 class WorkerPool:
@@ -82,10 +103,14 @@ class WorkerPool:
         self.name = name
         self._reactor = reactor
         self._queue_limit = queue_limit
+        # Called on a worker, with the argument and the result of a job that nobody waits for:
+        # the reactor has ended meanwhile.
+        self.on_orphan: Callable[[Any, Any], object] | None = None
         self._patience = patience
         self._idle_time = idle_time
         # Reactor thread only.
         self._max_threads = max_threads
+        self._most_threads = 2 * max_threads  # With all the replacements.
         self._watching = False
         self._step = 1  # How many workers the next look without progress engages.
         self._expected = 0  # The job at the front if each engaged worker took just one.
@@ -153,14 +178,22 @@ class WorkerPool:
 
     def stack_of(self, argument: Any) -> str:
         """Return the stack of the worker that runs a job with this argument, or ""."""
+        for ident, job in self.running_jobs():
+            # A job without an argument of its own is known by whose method it calls.
+            if job.argument is argument or getattr(job.run, "__self__", None) is argument:
+                return stack_of_thread(ident)
+        return ""
+
+    def running_jobs(self) -> list[tuple[int, Job]]:
+        """Return (thread's ident, job) of each worker that is at work."""
         with self._lock:
             workers = list(self._workers)
-        for worker in workers:
-            job, thread = worker.job, worker.thread
-            if job is not None and job.argument is argument and thread is not None:
-                frame = sys._current_frames().get(thread.ident or 0)
-                return "".join(traceback.format_stack(frame)) if frame else ""
-        return ""
+        pairs = [(worker.thread, worker.job) for worker in workers]
+        return [
+            (thread.ident or 0, job)
+            for thread, job in pairs
+            if thread is not None and job is not None
+        ]
 
     # --- reactor thread
 
@@ -173,12 +206,33 @@ class WorkerPool:
             front = self._queue[0].number
         except IndexError:
             return  # A worker was at work already and has taken them.
-        engaged = self._engage(1) if self.running == 0 else 0
+        engaged = 0 if self._has_free_worker() else self._engage(1)
         if not self._watching:
             self._watching = True
             self._step = 1
             self._expected = front + engaged
             self._reactor.call_later(self._patience, self._look)
+
+    def _has_free_worker(self) -> bool:
+        """Tell whether somebody is about to look at the queue.
+
+        Not who has been at the same job for longer than our patience: while one handler sleeps
+        the others' requests need not wait each time until that is found out again.
+        """
+        now, is_free = self._reactor.now, False
+        with self._lock:
+            if len(self._parked) == len(self._workers):
+                return False
+            for worker in self._workers.difference(self._parked):
+                job = worker.job
+                if job is None:
+                    is_free = True
+                elif job.number != worker.seen:
+                    worker.seen, worker.since = job.number, now
+                    is_free = True
+                elif now - worker.since < self._patience:
+                    is_free = True
+        return is_free
 
     def _look(self) -> None:
         """Jobs were waiting one `patience` ago. If nobody has taken one since, help them."""
@@ -188,6 +242,7 @@ class WorkerPool:
             self._watching = False
             return
         engaged = 0
+        self._has_free_worker()  # Notes who is at what.
         if front <= self._expected:
             engaged = self._engage(min(self._step, len(self._queue)))
             self._step *= 2
@@ -224,8 +279,12 @@ class WorkerPool:
         return engaged
 
     def add_replacement(self) -> None:
-        """Allow one thread more: one of them is stuck in a handler and may never come back."""
-        self._max_threads += 1
+        """Allow one thread more: one of them is stuck in a handler and may never come back.
+
+        Up to twice as many as there were: whoever hangs more than that hangs for a reason that
+        more threads do not cure.
+        """
+        self._max_threads = min(self._max_threads + 1, self._most_threads)
 
     def stop(self) -> list[Any]:
         """Take no more jobs and let the threads end. Return the arguments of dropped jobs.
@@ -264,6 +323,8 @@ class WorkerPool:
                 try:
                     post(job.deliver, result)
                 except ReactorClosed:
+                    if self.on_orphan is not None:
+                        self.on_orphan(job.argument, result)
                     return
             del job, result  # A parked worker must not keep a request alive.
 

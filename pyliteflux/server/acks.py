@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..log import framework as log
+from ..reactor.loop import Reactor
 from ..reactor.timers import TimerHandle
 
 WAITING, ACKED, TIMEOUT, GONE = "waiting", "acked", "timeout", "gone"
@@ -26,13 +27,24 @@ class Ack:
     is no such client, or it has left). reply: the "data" of the client's ack, else None.
     """
 
-    __slots__ = ("id", "client_id", "state", "reply", "_ended", "_callbacks", "_lock", "timer")
+    __slots__ = (
+        "id",
+        "client_id",
+        "state",
+        "reply",
+        "_ended",
+        "_callbacks",
+        "_lock",
+        "_reactor",
+        "timer",
+    )
 
-    def __init__(self, id: str, client_id: str) -> None:
+    def __init__(self, id: str, client_id: str, reactor: Reactor | None = None) -> None:
         self.id = id
         self.client_id = client_id
         self.state = WAITING
         self.reply: Any = None
+        self._reactor = reactor  # Through which the answer comes, where one can come.
         self._ended = threading.Event()
         self._lock = threading.Lock()  # Guards the callbacks: added by one thread, run by another.
         self._callbacks: list[Callable[[Ack], object]] = []
@@ -41,9 +53,13 @@ class Ack:
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it is decided, at most `timeout` seconds. True: it is acknowledged.
 
-        Not on the reactor thread: the answer comes in through it.
+        Raises RuntimeError on the reactor thread, through which the answer is to come:
+        `add_done_callback` is for a handler that runs there.
         """
-        self._ended.wait(timeout)
+        if not self._ended.is_set():
+            if self._reactor is not None and self._reactor.thread_id == threading.get_ident():
+                raise RuntimeError("the reactor thread cannot wait for what comes in through it")
+            self._ended.wait(timeout)
         return self.state == ACKED
 
     def add_done_callback(self, callback: Callable[[Ack], object]) -> None:

@@ -23,6 +23,8 @@ from ..log import framework as log
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
+from .journal import ANSWERED, EVENT_WIDTH, MOST_VALUES, Kind, Record, add_note, trim
+from .stream import StreamPull
 
 
 class State(Enum):
@@ -40,6 +42,10 @@ class State(Enum):
 
 IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
 SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
+
+
+# Who is told to go for these is known not to read: there is nothing to wait for.
+_IMPATIENT = (CloseReason.SLOW_CLIENT, CloseReason.PING_TIMEOUT)
 
 
 class Service:
@@ -60,12 +66,16 @@ class Service:
         self.config = config
         self.router = router
         self.pipeline = pipeline
-        self.make_bg = pipeline.make_bg  # Bound once, not per request.
         self.workers = workers
+        # Bound once, not per request.
+        self.make_bg = pipeline.make_bg
+        self.submit = workers.submit
         self.streams = streams
+        self.cleanup = streams  # Who frees what a request held; set by who builds the services.
         self.on_closed = on_closed
         self.on_finished = on_finished  # (request, status, bytes of content): the access log
         self.topics: Any = None  # Topics: the hub's, set by who builds the services.
+        self.address: Any = None  # Of the port that accepts for it; set by who listens.
         self.is_stopping = False
         self.requests = 0  # Answered, for the statistics.
 
@@ -81,7 +91,11 @@ class Channel:
         "_overdue",
         "_sent",
         "_advancing",
+        "_events",
+        "_asked",
+        "_asked_at",
         "address",
+        "connected_at",
         "state",
         "deadline",
         "__weakref__",
@@ -89,7 +103,10 @@ class Channel:
 
     # Legal moves; each protocol has its own table.
     moves: ClassVar[dict[State, set[State]]]
+    protocol: ClassVar[str]
+    asks: ClassVar[Kind]  # What a request is called here.
     # Declared by each protocol with its own type, in its own slots.
+    connected_at: float  # time.monotonic()
     _service: Any
     _request: Any
 
@@ -98,6 +115,10 @@ class Channel:
         self._overdue: Request | None = None  # Answered or gone, but its handler still runs.
         self._sent = 0  # Bytes of content, for the access log.
         self._advancing = False  # _advance() is on the stack: it will go on by itself.
+        # When the request in progress began, and what it is; None: the events say so already.
+        self._asked_at: float | None = None
+        self._asked = ""
+        self._events: list[Any] | None = None  # Until the first note: many connections have none.
         self.address = address
         self.state = IDLE
         self.deadline = deadline
@@ -105,6 +126,62 @@ class Channel:
     def _move(self, new: State) -> None:
         assert new in self.moves[self.state], (self.state, new)
         self.state = new
+
+    def note(self, kind: Kind, detail: Any = None) -> None:
+        """Remember an event, for `server.why`. Reactor thread only.
+
+        detail: what the kind says of it, put into words when somebody asks.
+        """
+        events = self._events
+        if events is None:
+            events = self._events = []
+        elif len(events) >= MOST_VALUES:
+            trim(events)
+        asked_at = self._asked_at
+        if asked_at is not None:
+            self._asked_at = None
+            events += (asked_at, self.asks, self._asked, 1)
+        add_note(events, self._service.reactor.now, kind, detail)
+
+    def _note_answer(self, status: int, size: int) -> None:
+        """Remember a request and its answer in one step: most have no other event."""
+        events, asked_at, now = self._events, self._asked_at, self._service.reactor.now
+        if events is None:
+            events = self._events = []
+        elif len(events) >= MOST_VALUES:
+            trim(events)
+        if asked_at is None:
+            events += (now, ANSWERED, status, size)
+        else:
+            self._asked_at = None
+            events += (asked_at, self.asks, self._asked, 1, now, ANSWERED, status, size)
+
+    def record(self) -> Record:
+        """Any thread: return what is known of this connection, for its story."""
+        service, transport, state = self._service, self._transport, self.state
+        is_closed = state is CLOSED
+        events = self._events or []
+        if not is_closed:
+            # The events first: what the reactor tells meanwhile is then missed, not told twice.
+            events, asked_at = events[:], self._asked_at
+            if asked_at is not None:
+                events += (asked_at, self.asks, self._asked, 1)
+        return Record(
+            self.protocol,
+            self.address,
+            service.address,
+            self.connected_at,
+            service.reactor.now if is_closed else None,
+            state.name,
+            transport.reason if transport.is_finishing or is_closed else None,
+            self.queued,
+            events,
+        )
+
+    @property
+    def queued(self) -> int:
+        """Any thread: bytes that wait for the peer."""
+        return self._transport.size
 
     @property
     def transport(self) -> Transport:
@@ -119,6 +196,22 @@ class Channel:
         if self.state is IDLE or self.state is RECEIVING:
             self._advance()
 
+    def congested(self) -> None:
+        """The peer takes less than we write: what produces for it has stopped."""
+        self.note(Kind.CONGESTED, f"{self._transport.size} bytes wait")
+
+    def file_failed(self, text: str) -> None:
+        """A file cannot be sent to its end; the connection is about to be reset."""
+        self.note(Kind.STREAM_FAILED, text)
+
+    def _note_drained(self) -> None:
+        """The low watermark is reached: worth a note where the congestion was."""
+        for kind in reversed((self._events or [])[1::EVENT_WIDTH]):
+            if kind is Kind.CONGESTED:
+                self.note(Kind.DRAINED)
+            if kind is Kind.CONGESTED or kind is Kind.DRAINED:
+                return
+
     def _handler_deadline(self) -> float:
         timeout: float = self._service.config.handler_timeout
         return self._service.reactor.now + timeout if timeout else inf
@@ -132,6 +225,7 @@ class Channel:
         was_handling = self.state is HANDLING
         self._move(CLOSED)
         self.deadline = inf
+        self.note(Kind.CLOSED, self._transport.reason)
         # First: whatever fails below, this connection is not counted any more.
         self._service.on_closed(self)
         request = self._request
@@ -152,8 +246,8 @@ class Channel:
         if request is not None:
             if service.on_finished is not None:
                 service.on_finished(request, self._status_of(request), self._sent)
-            if not is_finished_by_stream:
-                self._finish(request)
+            if request.context is not None and not is_finished_by_stream:
+                self._finish(request)  # Most keep no context: nothing is left to do for them.
 
     def _status_of(self, request: Any) -> int:
         """Return the status that the access log is told."""
@@ -164,12 +258,13 @@ class Channel:
         service = self._service
         if request is not None and service.pipeline.needs_finish(request):
             try:
-                service.streams.submit(service.pipeline.finish, request)
+                service.cleanup.submit(service.pipeline.finish, request)
             except (PoolFull, ReactorClosed) as error:
                 log.error("%r: on_finish cannot run: %s", request, error)
 
     def _finish_overdue(self) -> None:
         """A handler has returned whose client has left, or has been told of the timeout."""
+        self.note(Kind.TOO_LATE)
         request, self._overdue = self._overdue, None
         self._finish(request)
 
@@ -179,12 +274,13 @@ class Channel:
             isinstance(response, StreamResponse) or response.segments
         ):
             try:
-                self._service.streams.submit(_discard, response)
+                self._service.cleanup.submit(_discard, response)
             except (PoolFull, ReactorClosed):
                 pass  # The generator's own finalizer must do.
 
     def _report_stuck_handler(self) -> None:
         """A handler has not returned in time: log where it is, and let another worker start."""
+        self.note(Kind.DEADLINE, "handler_timeout")
         service, request = self._service, self._request
         stack = service.workers.stack_of(request)
         log.error(
@@ -198,12 +294,31 @@ class Channel:
         if service.on_finished is not None and request is not None:
             service.on_finished(request, 504, 0)
 
+    def _current_pull(self) -> StreamPull | None:
+        """Return who steps the generator whose pieces are being sent, if any."""
+        raise NotImplementedError
+
+    def check_stream_step(self, timeout: float) -> None:
+        """Cut a stream whose generator takes longer for one step: it cannot be interrupted."""
+        pull = self._current_pull()
+        if pull is None or pull.step_time < timeout:
+            return
+        streams = self._service.streams
+        stack = streams.stack_of(pull).rstrip()
+        what = "%r: a step of its stream has not returned after %g s; it is here:\n%s"
+        log.error(what, self._request, timeout, stack)
+        if stack:
+            streams.add_replacement()
+        self.note(Kind.DEADLINE, "stream_step_timeout")
+        self._transport.abort(CloseReason.STREAM_FAILED)
+
     def on_failure(self, error: Exception) -> None:
         """A bug of ours came up while a call for this connection ran: it cannot go on."""
         self._transport.on_failure(error)
 
     def _close(self, reason: CloseReason) -> None:
         """Send what is queued, then FIN, then drain a little."""
+        self.note(Kind.CLOSING, reason)
         self._move(CLOSING)
         self.deadline = inf
         self._transport.finish(reason)
@@ -211,10 +326,17 @@ class Channel:
     def _end_closing(self) -> None:
         """The peer had its time: to read what was left, or to close after our FIN."""
         transport = self._transport
-        if transport.fin_is_sent:
-            transport.close(CloseReason.LINGER_TIMEOUT)
+        is_undelivered = transport.fin_is_sent and transport.is_undelivered
+        if is_undelivered and transport.reason not in _IMPATIENT:
+            # It still reads, or it is stalled: the sweep finds that out, and resets. To close
+            # now would leave the kernel with megabytes that nobody takes, for minutes.
+            self._await_fin()
+            return
+        self.note(Kind.DEADLINE, "linger_timeout")
+        if is_undelivered or not transport.fin_is_sent:
+            transport.abort(transport.reason)  # Why it was to end, not that it did not listen.
         else:
-            transport.abort(transport.reason)
+            transport.close(CloseReason.LINGER_TIMEOUT)
 
     def _await_fin(self) -> None:
         """All is with the kernel. If our FIN is too, the peer has `linger_timeout` for its own."""

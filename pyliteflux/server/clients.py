@@ -82,12 +82,17 @@ class Client:
         return tuple((self._channel.topics or {}).copy())
 
     def push(self, message: Any, **options: Any) -> Any:
-        """Push a message to it; see `Server.push_message`."""
-        return self._push(message, self.client_id, **options)
+        """Push a message to it; see `Server.push_message`. To one that has left: to nobody."""
+        return self._push(message, self._id_now, **options)
 
     def disconnect(self, reason: str = "") -> bool:
         """End the connection; see `Server.disconnect`."""
-        return self._disconnect(self.client_id, reason)
+        return self._disconnect(self._id_now, reason)
+
+    @property
+    def _id_now(self) -> str:
+        """Its id, or what is nobody's: once it has left, the id may be somebody else's."""
+        return self.client_id if self.is_connected else f"{self.client_id} (has left)"
 
     def __repr__(self) -> str:
         return f"<Client {self.client_id} {self.state}>"

@@ -1,19 +1,25 @@
 """What an application wants to hear of its clients: who comes, who leaves, who joins a topic.
 
-The rule: a hook may block, so it runs on a worker, never on the reactor; and a hook that
-fails is logged and changes nothing for anybody else.
+The rule: a hook may block, so it runs on a worker, never on the reactor; a hook that fails is
+logged and changes nothing for anybody else. What happens to one client is told in the order in
+which it happened, one hook after the other; of two clients at the same time.
 
 Chapter: docs/tcp.md.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import PoolFull, ReactorClosed
+from ..log import escape
 from ..log import framework as log
+from ..reactor.workers import WorkerPool
 
 Hook = Callable[..., Any]
+Call = tuple[Hook, tuple[Any, ...]]
 
 
 class Hooks:
@@ -36,11 +42,55 @@ class Hooks:
                 return False
         return True
 
-    def run(self, call: tuple[list[Hook], tuple[Any, ...]]) -> None:
-        """Worker: call each of the hooks with the arguments."""
-        hooks, arguments = call
-        for hook in hooks:
+
+class HookCalls:
+    """The calls of one run that are due, by client. Reactor thread, but for `_run`."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        # A client is in here while a worker is at its calls: these are those after them.
+        self._waiting: dict[str, deque[Call]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """True where nothing is left to tell."""
+        return not self._waiting
+
+    def add(self, client_id: str, hooks: list[Hook], *arguments: Any) -> None:
+        """Have hooks called, after what was added for this client before."""
+        calls = [(hook, arguments) for hook in hooks]
+        if not calls:
+            return
+        waiting = self._waiting.get(client_id)
+        if waiting is not None:
+            waiting.extend(calls)
+        else:
+            self._waiting[client_id] = deque(calls)
+            self._go_on(client_id)
+
+    def _go_on(self, client_id: str) -> None:
+        """Hand what waits to a worker; the client is done with where there is nothing."""
+        waiting = self._waiting[client_id]
+        if not waiting:
+            del self._waiting[client_id]
+            return
+        calls = list(waiting)
+        waiting.clear()
+        try:
+            self._pool.submit(self._run, (client_id, calls), self._on_ran)
+        except (PoolFull, ReactorClosed) as error:
+            log.error("%d hooks of %s cannot run: %s", len(calls), escape(client_id), error)
+            del self._waiting[client_id]
+
+    def _on_ran(self, client_id: Any) -> None:
+        self._go_on(client_id)
+
+    def _run(self, job: tuple[str, list[Call]]) -> str:
+        """Worker: call them one after the other."""
+        client_id, calls = job
+        for hook, arguments in calls:
             try:
                 hook(*arguments)
-            except Exception:
+            except BaseException:
                 log.exception("the hook %r failed", hook)
+        return client_id

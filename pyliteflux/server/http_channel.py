@@ -10,7 +10,7 @@ Chapter: docs/life-of-a-request.md.
 from __future__ import annotations
 
 import time
-from email.utils import formatdate
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..app.request import HTTPRequest
 from ..app.response import HTTPResponse, StreamResponse
 from ..app.routing import Route
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed
+from ..headers import date_field
 from ..jsontext import dumps
 from ..log import escape
 from ..log import framework as log
@@ -34,6 +35,8 @@ from ..statuses import phrase
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service
 from .http_reply import JOIN_LIMIT, Reply, make_reply, plain_error
 from .http_stream import HttpStream
+from .journal import REQUEST, Kind
+from .stream import StreamPull
 
 # Pipelined requests answered for one connection in one turn; then the others have theirs.
 REQUESTS_PER_TURN = 16
@@ -54,16 +57,20 @@ class HttpService(Service):
 
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
+        self.handle = self.pipeline.handle  # Bound once, not per request.
         self.limits = HttpLimits.from_config(self.config)
-        self._date = b""
+        self.body_bytes = 0  # Of all request bodies in memory, arriving or being handled.
+        self.most_body_bytes: float = self.config.max_buffered_bodies or inf
+        self.make_room: Callable[[], object] = lambda: None  # Called when there are more.
+        self._date = ""
         self._date_expires = -inf
 
-    def date_line(self) -> bytes:
+    def date_line(self) -> str:
         """Return the Date field (RFC 9110 section 6.6.1), formatted once a second."""
         now = self.reactor.now
         if now >= self._date_expires:
             wall = time.time()
-            self._date = b"Date: %s\r\n" % formatdate(wall, usegmt=True).encode()
+            self._date = f"Date: {date_field(time.gmtime(wall))}\r\n"
             self._date_expires = now + 1 - wall % 1
         return self._date
 
@@ -72,6 +79,8 @@ class HttpChannel(Channel):
     """One HTTP connection. Reactor thread only."""
 
     moves = NEXT
+    protocol = "http"
+    asks = REQUEST
 
     __slots__ = (
         "_service",
@@ -81,11 +90,13 @@ class HttpChannel(Channel):
         "_body",
         "_body_started",
         "_body_size",
+        "_body_held",
         "_body_stream",
         "_stream",
         "_keep",
         "_status",
         "_requests",
+        "_cause",
     )
 
     def __init__(self, service: HttpService, transport: Transport, address: Any) -> None:
@@ -97,16 +108,31 @@ class HttpChannel(Channel):
         self._body: bytearray | None = None
         self._body_started = 0.0
         self._body_size = 0
+        self._body_held = 0  # Bytes of it that count in the service's body_bytes.
         self._body_stream: BodyStream | None = None
         self._stream: HttpStream | None = None
         self._keep = False
         self._status = 0
         self._requests = 0
+        self._cause = CloseReason.DONE  # Why it will close after this answer, if it does.
+        self.connected_at = service.reactor.now
+
+    @property
+    def client_id(self) -> str:
+        """Who it is: "host:port", as for TCP clients."""
+        return f"{self.address[0]}:{self.address[1]}"
 
     @property
     def is_used(self) -> bool:
         """True once a request has come: an idle connection that has proved itself."""
         return self._requests > 0
+
+    @property
+    def idle_since(self) -> float:
+        """When it fell silent: after its last answer, or since it connected."""
+        config = self._service.config
+        timeout: float = config.keep_alive_timeout if self._requests else config.header_timeout
+        return self.deadline - timeout
 
     # --- from the transport
 
@@ -124,6 +150,7 @@ class HttpChannel(Channel):
 
     def eof_received(self) -> None:
         """The peer will send no more; it may still read what it has asked for."""
+        self.note(Kind.PEER_FINISHED)
         self._http.receive_eof()
         if self._request is not None:
             self._request.gone = True
@@ -139,18 +166,20 @@ class HttpChannel(Channel):
         if self.state is SENDING:
             if self._stream is None:
                 self._end_cycle()
+            else:
+                self._stream.go_on()  # Events may wait though it was never congested.
         elif self.state is CLOSING:
             self._await_fin()
 
     def drained(self) -> None:
         """There is room again: the stream may go on."""
+        self._note_drained()
         if self._stream is not None:
             self._stream.go_on()
 
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
-        if log.isEnabledFor(10):
-            log.debug("HTTP %s closed: %s", self.address, reason.value)
+        self._release_body()
         if self._body_stream is not None:
             self._body_stream.fail(HTTPError(400, "the client has left"))
             self._body_stream = None
@@ -204,6 +233,13 @@ class HttpChannel(Channel):
                 assert self._body is not None and isinstance(event, bytes)
                 self._body += event  # Not a list of pieces: there may be one for each byte.
                 self._body_size += len(event)
+                self._body_held += len(event)
+                service = self._service
+                service.body_bytes += len(event)
+                if service.body_bytes > service.most_body_bytes:
+                    service.make_room()
+                    if self.state is not RECEIVING:
+                        return False  # It was us.
                 # One-byte chunks: so many bytes can hold the loop for long (limits, loop_budget).
                 clock = time.monotonic()
                 if not budget_end:
@@ -225,6 +261,7 @@ class HttpChannel(Channel):
             self.deadline = now + config.body_timeout
         elif self.state is IDLE and http.buffered:
             self._move(RECEIVING)
+            self.note(Kind.PARTIAL, f"{http.buffered} bytes of a head")
             # The first head's deadline runs from the accept, or a silent client and a slow
             # one could add their times up.
             if self._requests:
@@ -242,23 +279,25 @@ class HttpChannel(Channel):
     def _on_head(self, head: RequestHead) -> bool:
         """Find the route. Return True once the request is dispatched, False if a body follows."""
         service = self._service
+        self._asked, self._asked_at = head.summary, service.reactor.now
         if head.path == "*":
             self._options_of_server(head)
             return True
         route, params = service.router.resolve(head.method, head.path)
         self._route = route
+        # By position: an object that is made with keywords costs half as much again.
         self._request = request = HTTPRequest(
             head.method,
             head.target,
             head.headers,
             b"",
             self.address,
-            path=head.path,
-            query=head.query,
-            host=head.host,
-            version=head.version,
-            path_params=params,
-            config=service.config,
+            head.path,
+            head.query,
+            head.host,
+            head.version,
+            params,
+            service.config,
         )
         request.route = route
         if not head.has_body:
@@ -306,14 +345,17 @@ class HttpChannel(Channel):
         service = self._service
         request, route = self._request, self._route
         assert request is not None and route is not None
-        request.body = body
+        if body:
+            request.body = body
         request._make_bg = service.make_bg
-        request.started = service.reactor.now
+        request.started = now = service.reactor.now
         self._move(HANDLING)
-        self.deadline = self._handler_deadline()
+        timeout = service.config.handler_timeout
+        self.deadline = now + timeout if timeout else inf
         try:
-            route.run(service.workers.submit, service.pipeline.handle, request, self.respond)
+            route.run(service.submit, service.handle, request, self.respond)
         except PoolFull:
+            self.note(Kind.NO_ROOM, "worker_queue_limit")
             self._request = None
             self.respond(plain_error(503, {"Retry-After": "1"}))
 
@@ -343,6 +385,8 @@ class HttpChannel(Channel):
                     self.deadline = self._handler_deadline()  # It is its turn to be slow.
                     return
         except ProtocolError as error:
+            self.note(Kind.REFUSED, f"{error.status} {error}")
+            self._cause = CloseReason.PROTOCOL_ERROR
             stream.fail(HTTPError(error.status, str(error)))
             self._body_stream = None  # The handler's answer, or its error, closes.
             self.deadline = self._handler_deadline()
@@ -377,12 +421,13 @@ class HttpChannel(Channel):
             # reads (the answer may be a generator over it) would wait for ever.
             self._body_stream.fail(HTTPError(400, "answered before the whole body was here"))
             self._body_stream = None
+        service = self._service
         keep = (
             http.keep_alive
-            and not self._service.is_stopping
-            and self._requests != self._service.config.keep_alive_requests
+            and not service.is_stopping
+            and self._requests != service.config.keep_alive_requests
         )
-        date = self._service.date_line()
+        date = service.date_line()
         try:
             reply = make_reply(response, http.head, request, date, keep)
         except ValueError as error:
@@ -403,41 +448,64 @@ class HttpChannel(Channel):
         if not reply.has_content:
             self._give_up(response)
         elif isinstance(response, StreamResponse):
+            self.note(Kind.STREAM_STARTED, response.status)
             self._start_stream(response, reply)
             return
         else:
             if len(response.body) > JOIN_LIMIT:
                 transport.write(response.body)
             # From here on the transport owns the descriptors, so the response may not.
-            segments, response.segments = response.segments, ()
-            for piece in segments:
-                transport.write(FileRange(*piece) if isinstance(piece, tuple) else piece)
+            if response.segments:
+                segments, response.segments = response.segments, ()
+                for piece in segments:
+                    transport.write(FileRange(*piece) if isinstance(piece, tuple) else piece)
+        self._note_answer(self._status, reply.size)
         if reply.keep and self._http.buffered and not transport.is_above_low_water:
             # The next request is here already: its answer can share a send with this one.
             self._end_cycle()
 
     def _end_cycle(self) -> None:
         """A response is out: on to the next request."""
+        if self._body_held:
+            self._release_body()
         self._finish_request()
-        if not self._keep or self._service.is_stopping:
-            self._close(CloseReason.DONE)
+        service = self._service
+        if not self._keep or service.is_stopping:
+            is_stopping = service.is_stopping and self._cause is CloseReason.DONE
+            self._close(CloseReason.SHUTDOWN if is_stopping else self._cause)
             return
         self._move(IDLE)
-        self._http.start_next_cycle()
-        self.deadline = self._service.reactor.now + self._service.config.keep_alive_timeout
-        if self._http.buffered or self._http.is_at_eof:
-            if not self._advancing:
-                self._advance()
-        else:
+        self.deadline = service.reactor.now + service.config.keep_alive_timeout
+        if not self._http.start_next_cycle():
             self._transport.resume_reading()
+        elif not self._advancing:
+            self._advance()
 
     def _status_of(self, request: HTTPRequest) -> int:
         return self._status
+
+    def _release_body(self) -> None:
+        """The body is not needed any more."""
+        self._service.body_bytes -= self._body_held
+        self._body_held = 0
+
+    @property
+    def body_began(self) -> float | None:
+        """When the body that is arriving began; None where none is."""
+        return None if self._body is None else self._body_started
+
+    def refuse_body(self) -> None:
+        """All bodies together take more memory than they may: this one is given up."""
+        self.note(Kind.NO_ROOM, "max_buffered_bodies")
+        self._release_body()
+        self._request = self._body = None
+        self.refuse_busy()
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what broke the protocol, and close: what follows cannot be trusted."""
         if log.isEnabledFor(10):
             log.debug("HTTP %s refused: %s %s", self.address, error.status, escape(str(error)))
+        self.note(Kind.REFUSED, f"{error.status} {error}")
         head = self._http.head
         body = dumps({"error": str(error)})
         self._request = self._body = None  # No handler has seen it.
@@ -449,7 +517,8 @@ class HttpChannel(Channel):
                 head_only=head is not None and head.method == "HEAD",
             )
         )
-        self._close(CloseReason.PROTOCOL_ERROR)
+        is_late = error.status == 408
+        self._close(CloseReason.READ_TIMEOUT if is_late else CloseReason.PROTOCOL_ERROR)
 
     def _start_stream(self, response: StreamResponse, reply: Reply) -> None:
         request, service = self._request, self._service
@@ -465,11 +534,16 @@ class HttpChannel(Channel):
             reply.length,
             self._on_stream_end,
             service.topics,
+            self.note,
+            service.cleanup,
         )
         self.deadline = self._stream.beat()
         self._stream.start()
         if request.gone and self._stream is not None:
             self._stream.eof_received()
+
+    def _current_pull(self) -> StreamPull | None:
+        return None if self._stream is None else self._stream.pull
 
     def _on_stream_end(self, is_complete: bool) -> None:
         """All pieces of a stream are with the transport, or there will be no more."""
@@ -477,8 +551,12 @@ class HttpChannel(Channel):
         assert stream is not None
         self.deadline = inf
         self._sent = stream.sent
-        if not is_complete:
+        if is_complete:
+            self.note(Kind.STREAM_ENDED, f"{stream.sent} bytes")
+        else:
+            self.note(Kind.STREAM_FAILED, f"{stream.sent} bytes were sent")
             self._keep = False
+            self._cause = CloseReason.STREAM_FAILED
             if stream.close_reason is not None:
                 self._finish_request()
                 self._close(stream.close_reason)
@@ -496,6 +574,7 @@ class HttpChannel(Channel):
         """The deadline of the current state has passed."""
         state = self.state
         if state is IDLE:
+            self.note(Kind.DEADLINE, "keep_alive_timeout" if self._requests else "header_timeout")
             self._close(CloseReason.IDLE_TIMEOUT)
         elif state is RECEIVING:
             self._on_receive_timeout()
@@ -508,6 +587,11 @@ class HttpChannel(Channel):
             self._end_closing()
 
     def _on_receive_timeout(self) -> None:
+        if self._request is None:
+            self.note(Kind.DEADLINE, "header_timeout")
+        else:
+            text = f"body_timeout or min_body_rate, {self._body_size} bytes of the body are here"
+            self.note(Kind.DEADLINE, text)
         error = ProtocolError("the request did not arrive in time")
         error.status = 408
         self._refuse(error)
@@ -517,16 +601,20 @@ class HttpChannel(Channel):
         if stream is not None and not stream.is_paused:  # The client is late, not the handler.
             self.deadline = self._handler_deadline()
             self._body_stream = None
+            self.note(Kind.DEADLINE, f"body_timeout, {self._body_size} bytes of the body are here")
+            self._cause = CloseReason.READ_TIMEOUT
             stream.fail(HTTPError(408, "the request body did not arrive in time"))
             return
         self._report_stuck_handler()
         request = self._request
+        self._cause = CloseReason.HANDLER_TIMEOUT
         self.respond(plain_error(504, {"Connection": "close"}))
         # Now that it is answered: `on_finish` waits until the handler has returned.
         self._overdue, self._request = request, None
 
     def shutdown(self) -> None:
         """The server stops: end at once what is between requests; the rest ends when answered."""
+        self.note(Kind.SHUTDOWN)
         if self.state is IDLE or (self.state is RECEIVING and self._request is None):
             self._close(CloseReason.SHUTDOWN)
         elif self._stream is not None and self._stream.is_pushed:
@@ -536,6 +624,6 @@ class HttpChannel(Channel):
         """There are too many connections already: say so and close."""
         body = dumps({"error": phrase(503)})
         self._transport.write(
-            encode_error(503, body, self._service.date_line(), b"Retry-After: 1\r\n")
+            encode_error(503, body, self._service.date_line(), "Retry-After: 1\r\n")
         )
         self._close(CloseReason.BUSY)

@@ -8,8 +8,6 @@ Chapter: docs/life-of-a-request.md.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..app.context import new_request_id
 from ..app.request import HTTPRequest
 from ..app.response import HTTPResponse, StreamResponse
@@ -17,36 +15,47 @@ from ..headers import says_close
 from ..jsontext import dumps
 from ..log import framework as log
 from ..protocol.http_head import RequestHead
-from ..protocol.http_response import body_is_allowed, encode_fields, encode_head
+from ..protocol.http_response import WITHOUT_CONTENT, encode_head, format_fields
 from ..statuses import phrase
 
 # A body up to this size goes into one piece with its head: the copy is cheaper than a piece.
 JOIN_LIMIT = 16 * 1024
-# Content-Type lines already encoded; applications use a handful.
-_type_lines: dict[str, bytes] = {}
+# Content-Type lines already checked; applications use a handful.
+_type_lines: dict[str, str] = {}
 _MAX_TYPE_LINES = 256
 
 
-class Reply(NamedTuple):
+class Reply:
     """The first bytes of a response, and how the rest is sent.
 
     keep: the connection persists. size: bytes of content as far as known. has_content: False
     for HEAD, 204 and 304, where nothing may follow. length: what a stream has declared.
     """
 
-    data: bytes
-    keep: bool
-    size: int
-    has_content: bool
-    chunked: bool
-    length: int | None
+    __slots__ = ("data", "keep", "size", "has_content", "chunked", "length")
+
+    def __init__(
+        self,
+        data: bytes,
+        keep: bool,
+        size: int,
+        has_content: bool = True,
+        chunked: bool = False,
+        length: int | None = None,
+    ) -> None:
+        self.data = data
+        self.keep = keep
+        self.size = size
+        self.has_content = has_content
+        self.chunked = chunked
+        self.length = length
 
 
 def make_reply(
     response: HTTPResponse,
     head: RequestHead | None,
     request: HTTPRequest | None,
-    date: bytes,
+    date: str,
     keep: bool,
 ) -> Reply:
     """Return the reply to a request. Raises ValueError for a field that must not be sent.
@@ -59,15 +68,15 @@ def make_reply(
     custom = response._headers
     if custom is None:
         content_type = response.content_type
-        fields = b"" if content_type is None else _type_line(content_type)
+        fields = "" if content_type is None else _type_line(content_type)
     else:
-        fields = encode_fields(response.fields())
+        fields = format_fields(response.fields())
         if "Transfer-Encoding" in custom:
             log.warning("%r: Transfer-Encoding of a handler is ignored: it is ours", request)
         keep = keep and not says_close(custom.getlist("Connection"))
     if custom is None or "X-Request-ID" not in custom:
         request_id = request.request_id if request is not None else new_request_id()
-        fields += b"X-Request-ID: %b\r\n" % request_id.encode("latin-1", "replace")
+        fields = f"{fields}X-Request-ID: {request_id}\r\n"
     body = response.body
     chunked = False
     has_content = True
@@ -79,7 +88,7 @@ def make_reply(
             chunked = not is_old
     else:
         length = response.length
-    if not body_is_allowed(status):
+    if status in WITHOUT_CONTENT:
         has_content = chunked = False
         length = None
     elif head is not None and head.method == "HEAD":
@@ -97,10 +106,10 @@ def plain_error(status: int, headers: dict[str, str] | None = None) -> HTTPRespo
     return HTTPResponse(body, status, headers, "application/json")
 
 
-def _type_line(content_type: str) -> bytes:
+def _type_line(content_type: str) -> str:
     line = _type_lines.get(content_type)
     if line is None:
-        line = encode_fields([("Content-Type", content_type)])
+        line = format_fields([("Content-Type", content_type)])
         if len(_type_lines) < _MAX_TYPE_LINES:
             _type_lines[content_type] = line
     return line

@@ -24,6 +24,7 @@ from ..protocol.push import Announcement
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
+from .journal import Kind
 from .push_queue import PushQueue
 from .stream import StreamPull
 from .topics import Topics
@@ -39,6 +40,7 @@ class HttpStream:
 
     chunked: the framing; else `length` bytes, or up to the end of the connection. on_end:
     called once, with True where the body is complete (what is unsent is with the transport).
+    note: the channel's, for its story.
     Of a topic it is the `Listener`; topics: what it is subscribed to, then, else None.
     close_reason: why the connection is to end after it; None where it need not.
     """
@@ -58,6 +60,8 @@ class HttpStream:
         "_is_over",
         "_topics",
         "_queue",
+        "_note",
+        "_cleanup",
         "sent",
         "client_id",
         "topics",
@@ -76,11 +80,15 @@ class HttpStream:
         length: int | None,
         on_end: Callable[[bool], None],
         topics: Topics,
+        note: Callable[[Kind, Any], None],
+        cleanup: WorkerPool,
     ) -> None:
+        self._note = note
+        self._cleanup = cleanup
         self._topics = topics
         self._queue: PushQueue | None = None  # Of a topic: what the transport has no room for.
         self.client_id = request.client_id
-        self.topics: dict[str, Any] | None = None
+        self.topics: dict[str, int] | None = None
         self.close_reason: CloseReason | None = None
         self._transport = transport
         self._reactor = reactor
@@ -106,6 +114,11 @@ class HttpStream:
         """True for events that come when they please: such a stream has no end to wait for."""
         return isinstance(self._response, EventStream) and self._response.is_pushed
 
+    @property
+    def pull(self) -> StreamPull | None:
+        """Who steps the generator; None where events are pushed."""
+        return self._pull
+
     def start(self) -> None:
         """Begin to pull, or connect to whoever pushes."""
         response = self._response
@@ -124,6 +137,8 @@ class HttpStream:
             self._on_piece,
             self._on_pull_end,
             self._room,
+            bool(self._config.stream_step_timeout),
+            self._cleanup,
         )
         self._pull.go_on()
 
@@ -159,6 +174,8 @@ class HttpStream:
     def close(self) -> None:
         """End it properly, now: the server stops, and nobody else would end these events."""
         if self.topics is not None:
+            if self._queue is not None:
+                self._queue.flush()
             news = Announcement("closing", reason="shutdown", text="the server stops")
             self._write_event(self._form(news))
         self._on_event(None)
@@ -192,6 +209,7 @@ class HttpStream:
             self._left -= len(data)
             if self._left < 0:
                 log.error("%r: the stream is longer than its Content-Length", self._request)
+                self._note(Kind.STREAM_FAILED, "it is longer than its Content-Length")
                 self._transport.abort(CloseReason.STREAM_FAILED)
                 return
         self._transport.write(encode_chunk(data) if self._chunked else data)
@@ -207,6 +225,8 @@ class HttpStream:
     def _end(self, is_complete: bool) -> None:
         self._is_over = True
         self._topics.drop(self)
+        if self._queue is not None:  # Of one that is too slow it is empty.
+            self._queue.flush()
         if is_complete and self._chunked:
             self._transport.write(LAST_CHUNK)
         self._on_end(is_complete)
@@ -225,6 +245,7 @@ class HttpStream:
             self._disconnect()
             self._end(True)
         elif self._transport.size + len(data) > self._config.event_buffer:
+            self._note(Kind.PUSH_DROPPED, "event_buffer")
             self._transport.abort(CloseReason.SLOW_CLIENT)
         else:
             self._on_piece(data)
@@ -236,6 +257,7 @@ class HttpStream:
         since = self._request.headers.get("Last-Event-ID")
         if since is not None and len(since) > MAX_EVENT_ID:
             since = "?"  # None of ours: it has a gap.
+        self._note(Kind.SUBSCRIBED, topic)
         self._topics.subscribe(self, topic, since, info)
 
     def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
@@ -243,35 +265,44 @@ class HttpStream:
         if self._is_over:
             return
         data = frame.event_chunk if self._chunked else frame.event
-        transport, limit = self._transport, self._config.event_buffer
-        direct = (limit + 1) // 2
-        if self._queue is None:
-            if transport.size == 0 or transport.size + len(data) <= direct:
-                self._write_event(data)
-                return
-            self._queue = PushQueue(transport, self, limit, direct)
-        before = self._queue.dropped
-        is_kept_up_with = self._queue.push(data, topic, policy)
+        transport = self._transport
+        direct = (self._config.event_buffer + 1) // 2
+        if self._queue is None and (transport.size == 0 or transport.size + len(data) <= direct):
+            self._write_event(data)
+        else:
+            self._queue_event(data, direct, topic, policy)
+
+    def _queue_event(self, data: bytes, direct: int, topic: str | None, policy: str) -> None:
+        queue = self._queue
+        if queue is None:
+            limit = self._config.event_buffer
+            queue = self._queue = PushQueue(self._transport, self, limit, direct)
+        keeps_up = queue.push(data, topic, policy)
+        if self._is_over:
+            return  # The push has found out that nobody is there any more.
+        self._queue = None if queue.is_idle else queue
         self.sent += len(data)
         self._last_write = self._reactor.now
-        self._topics.dropped += self._queue.dropped - before
-        if not is_kept_up_with:
-            lost = self._queue.clear() + 1
-            text = f"{lost} events could not be kept for you"
+        if not keeps_up:
+            text = f"{queue.give_up()} events could not be kept for you"
             self._write_event(self._form(Announcement("closing", reason="slow", text=text)))
             self.close_reason = CloseReason.SLOW_CLIENT
             self._disconnect()
             self._end(False)
 
+    def on_loss(self, topic: str | None) -> None:
+        """An event was given up (`PushQueue`)."""
+        self._topics.dropped += 1
+        self._note(Kind.PUSH_DROPPED, topic)
+
     def send_loss(self, topic: str | None, count: int) -> None:
         """Tell the client that events were given up (`PushQueue`)."""
         self._write_event(self._form(Announcement("dropped", topic=topic, count=count)))
 
-    @property
     def replay_room(self) -> int:
-        """Bytes of missed events that it can be sent at once."""
+        """Return how many bytes of missed events it can be sent at once."""
         limit: int = self._config.event_buffer // 2
-        return limit
+        return limit - self._transport.size
 
     def _form(self, news: Announcement) -> bytes:
         return news.event_chunk if self._chunked else news.event
@@ -284,7 +315,7 @@ class HttpStream:
     def _disconnect(self, then: Callable[[Any], object] | None = None) -> None:
         """Tell the EventStream that nobody listens, on a worker: `on_close` is the user's."""
         try:
-            self._pool.submit(self._run_disconnect, then)
+            self._cleanup.submit(self._run_disconnect, then)
         except (PoolFull, ReactorClosed):
             self._run_disconnect(then)
 

@@ -2,7 +2,8 @@
 
 The rule: a push is encoded once, by the thread that pushes, and posted once; the reactor
 hands the same bytes to every client. A client that does not read costs its own limit and
-delays nobody (push_queue.py).
+delays nobody (push_queue.py). One that is not admitted yet (`server.on_connect`) is none of
+all: it hears what is said to it alone.
 
 Chapter: docs/tcp.md.
 """
@@ -12,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..config import Config
+from ..log import framework as log
 from ..protocol.push import PushFrame
 from ..reactor.transport import CloseReason
 from .acks import GONE, Ack
 from .clients import Client, Clients
+from .journal import Kind
 from .tcp_channel import TcpChannel
 
 
@@ -35,25 +38,30 @@ class Hub:
     def add(self, channel: TcpChannel) -> Client:
         """A long-lived client has connected."""
         self._channels[channel.client_id] = channel
-        client = self._clients[channel.client_id] = self._make_client(channel)
-        return client
+        return self._make_client(channel)
+
+    def admit(self, channel: TcpChannel) -> None:
+        """From now on it is one of all."""
+        if self._channels.get(channel.client_id) is channel:
+            self._clients[channel.client_id] = channel.client
 
     def remove(self, channel: TcpChannel) -> None:
         """It leaves. Its id may belong to somebody else by now: the kernel reuses ports."""
         if self._channels.get(channel.client_id) is channel:
             del self._channels[channel.client_id]
-            del self._clients[channel.client_id]
+            self._clients.pop(channel.client_id, None)
 
     def deliver(self, frame: PushFrame, client_id: str | None) -> None:
         """Push to one client, or to all where client_id is None."""
-        policy: str = self._config.slow_client_policy
-        if client_id is None:
-            for channel in list(self._channels.values()):
-                channel.deliver(frame, None, policy)
-            return
-        one = self._channels.get(client_id)
-        if one is not None:
-            one.deliver(frame, None, policy)
+        for one in list(self._clients) if client_id is None else (client_id,):
+            channel = self._channels.get(one)  # A delivery may have ended another's connection.
+            if channel is None:
+                continue
+            try:
+                channel.deliver(frame, None, self._config.slow_client_policy)
+            except Exception as error:  # It costs this one its connection, nobody the push.
+                log.exception("the push to %s failed", one)
+                channel.on_failure(error)
 
     def deliver_acked(self, frame: PushFrame, ack: Ack, timeout: float) -> None:
         """Push to one client that is to acknowledge it."""
@@ -67,6 +75,7 @@ class Hub:
         """End a client's connection; it is told why."""
         channel = self._channels.get(client_id)
         if channel is not None:
+            channel.note(Kind.DISCONNECTED, text)
             channel.say_goodbye("disconnected", text, CloseReason.DISCONNECTED)
 
     def find(self, client_id: str) -> TcpChannel | None:

@@ -2,7 +2,8 @@
 
 The rule: a client that does not read costs its own limit (`tcp_send_limit`, `event_buffer`)
 and nobody else's time. The bytes of a push are shared with every other client's queue; what
-is given up is counted, and the client is told how much, before the next message it gets.
+is given up is counted, and the client is told how much, before the next message it gets, or
+before it is told to go.
 
 Chapter: docs/topics.md.
 """
@@ -26,25 +27,21 @@ class Owner(Protocol):
     def send_loss(self, topic: str | None, count: int) -> None:
         """Write a notice to the transport: so many messages were given up."""
 
+    def on_loss(self, topic: str | None) -> None:
+        """A message was given up; the client is told later."""
+
 
 class PushQueue:
     """The pushes that the transport has no room for, in order. Reactor thread only.
 
     limit: bytes that may wait, those in the transport included. direct: bytes up to which a
     push goes straight to the transport, where nothing can be dropped any more.
-    dropped: pushes that were given up, since the beginning.
+
+    A `push` may flush the transport, and that may call anything of its owner: `send` of this
+    very queue, too, and the end of the connection.
     """
 
-    __slots__ = (
-        "_transport",
-        "_owner",
-        "_limit",
-        "_direct",
-        "_waiting",
-        "_size",
-        "_lost",
-        "dropped",
-    )
+    __slots__ = ("_transport", "_owner", "_limit", "_direct", "_waiting", "_lost", "size")
 
     def __init__(self, transport: Transport, owner: Owner, limit: int, direct: int) -> None:
         self._transport = transport
@@ -52,17 +49,12 @@ class PushQueue:
         self._limit = limit
         self._direct = direct
         self._waiting: deque[Entry] = deque()
-        self._size = 0  # Bytes in it, what an entry itself costs included.
         self._lost: dict[str | None, int] = {}  # By topic: given up, and not told yet.
-        self.dropped = 0
+        # Bytes that wait here, what an entry itself costs included; not those in the transport.
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-    @property
-    def size(self) -> int:
-        """Bytes that wait here, without those in the transport."""
-        return self._size
 
     @property
     def is_idle(self) -> bool:
@@ -70,76 +62,78 @@ class PushQueue:
         return not self._waiting and not self._lost
 
     def push(self, data: bytes, topic: str | None, policy: str) -> bool:
-        """Send a push, or keep it. Returns False where the client is to be disconnected."""
+        """Send a push, keep it, or give it up. Returns False where the client is to go."""
         transport = self._transport
         cost = len(data) + PIECE_COST
         while self._is_too_much(cost) and transport.flush_is_due:
             transport.flush()  # A burst within one turn does not make a client slow.
-        if self._is_too_much(cost):
-            if policy == DISCONNECT:
-                self.dropped += 1 + len(self._waiting)
-                return False
-            if policy == DROP_NEWEST or not self._make_room(cost, topic, policy == LATEST):
-                self._lose(topic)
-                return True
+        if self._is_too_much(cost) and not self._make_room(cost, topic, policy):
+            self._lose(topic)
+            return policy != DISCONNECT
         if self.is_idle and (transport.size == 0 or transport.size + len(data) <= self._direct):
             transport.write(data)
         else:
             self._waiting.append((data, topic, policy))
-            self._size += cost
+            self.size += cost
         return True
 
     def send(self) -> None:
         """The transport has room again: hand it what waits, as far as it goes."""
         waiting, transport = self._waiting, self._transport
         while (waiting or self._lost) and transport.size < self._direct and transport.is_open:
-            while self._lost:
-                self._owner.send_loss(*self._lost.popitem())
+            self._tell_losses()
             if waiting:
                 data, _, _ = waiting.popleft()
-                self._size -= len(data) + PIECE_COST
+                self.size -= len(data) + PIECE_COST
                 transport.write(data)
 
     def flush(self) -> None:
         """The connection ends: hand over all that waits. It is no more than the limit."""
-        while self._lost:
-            self._owner.send_loss(*self._lost.popitem())
+        self._tell_losses()
         while self._waiting:
             self._transport.write(self._waiting.popleft()[0])
-        self._size = 0
+        self.size = 0
 
-    def clear(self) -> int:
-        """Give up all that waits; return how many that were."""
-        count = len(self._waiting)
-        self._waiting.clear()
-        self._lost.clear()
-        self._size = 0
+    def give_up(self) -> int:
+        """Give up all that waits, tell the client, and return how much it will never get."""
+        while self._waiting:
+            self._drop(self._waiting.popleft())
+        count = sum(self._lost.values())
+        self._tell_losses()
         return count
+
+    def _tell_losses(self) -> None:
+        while self._lost:
+            self._owner.send_loss(*self._lost.popitem())
 
     def _is_too_much(self, cost: int) -> bool:
         # Answers in the transport are no pushes: a client that reads a long one is not slow.
-        waiting = min(self._transport.size, self._direct) + self._size
+        waiting = min(self._transport.size, self._direct) + self.size
         return waiting > 0 and waiting + cost > self._limit
 
-    def _make_room(self, cost: int, topic: str | None, latest: bool) -> bool:
+    def _make_room(self, cost: int, topic: str | None, policy: str) -> bool:
         """Drop the oldest until `cost` bytes fit; latest: first all that waits of this topic.
 
         What must not be lost (its policy is "disconnect") is passed over. Returns False where
         that is not enough.
         """
+        if policy == DROP_NEWEST:
+            return False
         limit = self._limit - min(self._transport.size, self._direct) - cost
-        if latest:
+        if limit < 0:
+            return False  # Not even alone.
+        if policy == LATEST:
             self._drop_topic(topic)
         waiting = self._waiting
         kept: list[Entry] = []
-        while waiting and self._size > limit:
+        while waiting and self.size > limit:
             entry = waiting.popleft()
             if entry[2] == DISCONNECT:
                 kept.append(entry)
             else:
                 self._drop(entry)
         waiting.extendleft(reversed(kept))
-        return self._size <= limit
+        return self.size <= limit
 
     def _drop_topic(self, topic: str | None) -> None:
         waiting = self._waiting
@@ -151,9 +145,9 @@ class PushQueue:
                 waiting.append(entry)
 
     def _drop(self, entry: Entry) -> None:
-        self._size -= len(entry[0]) + PIECE_COST
+        self.size -= len(entry[0]) + PIECE_COST
         self._lose(entry[1])
 
     def _lose(self, topic: str | None) -> None:
-        self.dropped += 1
         self._lost[topic] = self._lost.get(topic, 0) + 1
+        self._owner.on_loss(topic)

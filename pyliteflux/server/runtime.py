@@ -13,28 +13,37 @@ import os
 import selectors
 import socket
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from ..app.background import TaskQueue
 from ..app.pipeline import Pipeline
+from ..app.request import Request
+from ..app.response import HTTPResponse
 from ..app.routing import Router
 from ..config import Config
-from ..errors import PoolFull, ReactorClosed
+from ..errors import PoolFull
 from ..log import framework as log
 from ..protocol.push import PushFrame
 from ..reactor.acceptor import Acceptor, listen
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
+from ..reactor.watchdog import Watchdog
 from ..reactor.workers import WorkerPool
+from .abandoned import log_abandoned
 from .access_log import AccessLog
 from .acks import Ack
-from .channel import IDLE
-from .hooks import Hooks
+from .channel import CLOSED, IDLE
+from .clients import Client
+from .hooks import HookCalls, Hooks
 from .http_channel import HttpChannel, HttpService
 from .hub import Hub
-from .tcp_channel import TcpChannel, TcpService
+from .journal import Journal, Kind, Story
+from .tcp_channel import TcpChannel
+from .tcp_service import TcpService, check_framings
 from .topics import Topics
 
 # The sweep looks at every connection's deadline this often, in seconds. O(n) in connections:
@@ -47,10 +56,16 @@ BUSY_SLACK = 32
 # How often a full server looks for idle connections to close, in seconds; how many at once.
 EVICT_INTERVAL = 0.1
 EVICT_COUNT = 64
+# A new connection that has said nothing for so many seconds counts as idle there, too.
+SILENT_TIME = 1.0
 # How often a stopping server looks whether it is done, in seconds.
 STOP_CHECK = 0.01
 # After the grace period: the time generators have for their `finally`, in seconds.
 LAST_CLEANUP = 0.5
+
+# The most that is read from a TCP client in one turn, in bytes: 64 KiB of nothing but brackets
+# are some 30 ms of framing, and it is the others' turn before that.
+TCP_RECV_SIZE = 16 * 1024
 
 AnyChannel = HttpChannel | TcpChannel
 
@@ -62,11 +77,13 @@ class Runtime:
         self,
         config: Config,
         router: Router,
+        ready_made: Router,
         pipeline: Pipeline,
         tasks: TaskQueue,
         hub: Hub,
         topics: Topics,
         hooks: Hooks,
+        journal: Journal,
         protocols: str,
         selector: selectors.BaseSelector,
         clock: Callable[[], float],
@@ -77,13 +94,16 @@ class Runtime:
         self._tasks = tasks
         self._hub = hub
         self._hooks = hooks
+        self._journal = journal
         self._topics = topics
         self._channels: set[AnyChannel] = set()
         self._per_address: Counter[str] = Counter()
         self._max_connections = _capped(config.max_connections, selector)
         self._next_eviction = 0.0
         self.is_stopping = False
+        self._has_logged_abandoned = False
         self._acceptors: list[Acceptor] = []
+        check_framings(config, router)  # May fail, as a port in use may: before there is anything.
         listeners = self._listen(protocols, socket_factory)
         try:
             self.reactor = reactor = Reactor(
@@ -100,30 +120,56 @@ class Runtime:
         self.streams = pool_factory(
             reactor, "stream", config.stream_workers, 4 * config.max_connections
         )
+        # What gives back and what tells has threads of its own: generators that wait may hold
+        # all of theirs, and then nothing would be freed.
+        self.cleanup = pool_factory(
+            reactor, "cleanup", config.cleanup_workers, 4 * config.max_connections
+        )
         # The bound is kept by TaskQueue, where a task is added.
         self.task_pool = pool_factory(
             reactor, "task", config.task_workers, 2 * config.task_queue_limit
         )
+        self.workers.on_orphan = self._finish_orphan
         tasks.start(self.task_pool.submit)
         shared = (reactor, config, router, pipeline, self.workers, self.streams)
         self.http = HttpService(*shared, self._on_closed)
-        self.tcp = TcpService(*shared, self._on_closed, on_leaving=self._on_leaving)
+        self.tcp = TcpService(
+            *shared,
+            self._on_closed,
+            ready_made=ready_made,
+            on_greeted=self._on_greeted,
+            on_leaving=self._on_leaving,
+        )
+        self._calls = HookCalls(self.cleanup)
+        self._greeting: dict[TcpChannel, Client] = {}  # Whose on_connect is running.
+        self.http.cleanup = self.tcp.cleanup = self.cleanup
         self.http.topics = self.tcp.topics = topics
-        topics.now = lambda: reactor.now
-        topics.on_presence = self._on_presence if hooks.join or hooks.leave else None
+        topics.begin(lambda: reactor.now)
+        topics.on_presence = self._on_presence
+        self.http.make_room = self._make_room
         accept = {"http": self._accept_http, "tcp": self._accept_tcp}
         self.addresses: dict[str, tuple[Any, ...]] = {}
         for name, sock in listeners.items():
             self.addresses[name] = sock.getsockname()
+            {"http": self.http, "tcp": self.tcp}[name].address = self.addresses[name]
             self._acceptors.append(
                 Acceptor(reactor, sock, accept[name], config.max_accepts, config.accept_pause)
             )
+        _running.add(self)
         self._sweep_interval = _sweep_interval(config)
+        self._last_sweep = reactor.now
+        self._is_late = False
         reactor.call_later(self._sweep_interval, self._sweep)
+
+    def make_watchdog(self) -> Watchdog:
+        """Return who reports slow turns and slow handlers; not started."""
+        config, reactor = self._config, self.reactor
+        slow_turn, slow_handler = config.slow_callback_ms / 1000, config.slow_handler_ms / 1000
+        return Watchdog(reactor, [self.workers], slow_turn, slow_handler, reactor.time)
 
     def log_requests(self) -> None:
         """Write a line for each request from now on."""
-        note = AccessLog(self.reactor, self.streams).note
+        note = AccessLog(self.reactor, self.cleanup).note
         self.http.on_finished = self.tcp.on_finished = note
 
     def _listen(
@@ -161,11 +207,12 @@ class Runtime:
         config = self._config
         if len(self._channels) >= self._max_connections + BUSY_SLACK:
             sock.close()
+            self._journal.add_cut(make_channel.protocol, address, service.address, self.reactor.now)
             return
         transport = Transport(
             self.reactor,
             sock,
-            config.recv_size,
+            config.recv_size if service is self.http else min(config.recv_size, TCP_RECV_SIZE),
             config.write_high_water,
             config.write_low_water,
         )
@@ -174,20 +221,29 @@ class Runtime:
         channel: AnyChannel = make_channel(service, transport, address)
         self._channels.add(channel)
         self._per_address[address[0]] += 1
-        transport.attach(channel)
+        try:
+            transport.attach(channel)
+        except OSError as error:  # The kernel has no room to watch one more.
+            log.error("cannot watch a new connection: %s", error.strerror)
+            channel.note(Kind.NO_ROOM, error.strerror)
+            transport.close(CloseReason.BUSY)
+            return
         limit = config.max_connections_per_ip
         if len(self._channels) > self._max_connections:
             self._evict_idle()
         if len(self._channels) > self._max_connections or (
             limit and self._per_address[address[0]] > limit
         ):
+            is_full = len(self._channels) > self._max_connections
+            channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
             channel.refuse_busy()
         elif isinstance(channel, TcpChannel) and channel.is_long_lived:
             client = self._hub.add(channel)
+            self._greeting[channel] = client
             if self._hooks.connect:
                 channel.greet(self._hooks.admit, client)
             else:
-                channel.client = client
+                self._on_greeted(channel, True)
 
     def _evict_idle(self) -> None:
         """The server is full: close the HTTP connections that have been idle for longest."""
@@ -195,14 +251,31 @@ class Runtime:
         if now < self._next_eviction:
             return
         self._next_eviction = now + EVICT_INTERVAL
+        # Who has just connected is about to ask; who still says nothing later may never.
         idle = [
             channel
             for channel in self._channels
-            if isinstance(channel, HttpChannel) and channel.state is IDLE and channel.is_used
+            if isinstance(channel, HttpChannel)
+            and channel.state is IDLE
+            and (channel.is_used or now - channel.idle_since >= SILENT_TIME)
         ]
-        idle.sort(key=lambda channel: channel.deadline)
+        idle.sort(key=lambda channel: channel.idle_since)
         for channel in idle[:EVICT_COUNT]:
-            channel.transport.close(CloseReason.IDLE_TIMEOUT)
+            channel.note(Kind.NO_ROOM, "max_connections: it was idle for longest")
+            channel.transport.close(CloseReason.EVICTED)
+
+    def _make_room(self) -> None:
+        """Request bodies take more memory than they may: give up those that take longest."""
+        arriving = [
+            (channel.body_began, channel)
+            for channel in self._channels
+            if isinstance(channel, HttpChannel) and channel.body_began is not None
+        ]
+        arriving.sort(key=lambda pair: pair[0] or 0.0)
+        for _, channel in arriving:
+            channel.refuse_body()
+            if self.http.body_bytes <= self.http.most_body_bytes:
+                return
 
     def _on_closed(self, channel: AnyChannel) -> None:
         self._channels.discard(channel)
@@ -210,37 +283,55 @@ class Runtime:
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]
+        self._journal.add(channel.record())
         if isinstance(channel, TcpChannel):
             self._on_leaving(channel)
-            client, channel.client = channel.client, None
-            if client is not None and self._hooks.disconnect:
-                self._run_hooks(self._hooks.disconnect, client, channel.transport.reason)
+            self._tell_gone(channel)
+
+    def _on_greeted(self, channel: TcpChannel, is_admitted: bool) -> None:
+        """A long-lived client is let in, or not; it may have left meanwhile."""
+        client = self._greeting.pop(channel)
+        if is_admitted:
+            channel.client = client
+            self._hub.admit(channel)
+            if channel.state is CLOSED:
+                self._tell_gone(channel)
+
+    def _tell_gone(self, channel: TcpChannel) -> None:
+        client, channel.client = channel.client, None
+        if client is not None:
+            reason = channel.transport.reason
+            self._calls.add(channel.client_id, self._hooks.disconnect, client, reason)
 
     def _on_leaving(self, channel: TcpChannel) -> None:
         self._topics.drop(channel)
         self._hub.remove(channel)
 
     def _on_presence(self, kind: str, topic: str, client_id: str) -> None:
-        self._run_hooks(self._hooks.join if kind == "join" else self._hooks.leave, topic, client_id)
-
-    def _run_hooks(self, hooks: list[Any], *arguments: Any) -> None:
-        """Call an application's hooks on a worker of the streams: a stop waits for those."""
-        try:
-            self.streams.submit(self._hooks.run, (hooks, arguments))
-        except (PoolFull, ReactorClosed) as error:
-            log.error("the hooks for %r cannot run: %s", arguments, error)
+        hooks = self._hooks.join if kind == "join" else self._hooks.leave
+        self._calls.add(client_id, hooks, topic, client_id)
 
     def _sweep(self) -> None:
         """Look at every connection once: has its deadline passed, does its peer read?"""
         self.reactor.call_later(self._sweep_interval, self._sweep)
         now, send_timeout = self.reactor.now, self._config.send_timeout
         self._topics.sweep()
+        was_late, self._is_late = self._is_late, now - self._last_sweep > 2 * SWEEP_INTERVAL
+        self._last_sweep = now
+        if self._is_late and not was_late:
+            return  # We were asleep or held: first read what came meanwhile, then judge.
+        step_timeout = self._config.stream_step_timeout
+        self._journal.report(now)
         for channel in list(self._channels):
             try:
                 if channel.deadline <= now:
                     channel.on_deadline()
                 elif channel.transport.is_stalled(now, send_timeout):
+                    text = f"send_timeout, {channel.transport.size} bytes wait"
+                    channel.note(Kind.DEADLINE, text)
                     channel.transport.abort(CloseReason.SEND_TIMEOUT)
+                elif step_timeout:
+                    channel.check_stream_step(step_timeout)
             except Exception as error:
                 log.exception("%r failed in the sweep", channel)
                 channel.transport.on_failure(error)
@@ -255,10 +346,20 @@ class Runtime:
     @property
     def owns_current_thread(self) -> bool:
         """True on the reactor thread and on the workers of this run: they cannot await its end."""
-        pools = (self.workers, self.streams, self.task_pool)
+        pools = (self.workers, self.streams, self.cleanup, self.task_pool)
         return self.reactor.thread_id == threading.get_ident() or any(
             pool.owns_current_thread for pool in pools
         )
+
+    def story(self, client_id: str) -> Story | None:
+        """Return the story of an open connection. O(n) in connections: for who asks why."""
+        # list(set) is one step under the GIL.
+        found = [one for one in list(self._channels) if one.client_id == client_id]
+        if not found:
+            return None
+        # One port number may be open to both our ports.
+        newest = max(found, key=lambda channel: channel.connected_at)
+        return newest.record().story(self.reactor.now)
 
     def push(self, frame: PushFrame, client_id: str | None) -> None:
         """Have the reactor deliver a push. Raises PoolFull, and ReactorClosed after the end."""
@@ -311,15 +412,14 @@ class Runtime:
     def _check_stopped(self) -> None:
         """Leave the loop once nothing is under way, or when the grace period is over."""
         under_way = [channel for channel in self._channels if not channel.transport.fin_is_sent]
-        if not under_way and self._tasks.is_idle and self._streams_are_idle():
-            self.reactor.stop()
+        if not under_way and self._tasks.is_idle and self._handlers_are_idle():
+            # Those that only wait for the peer's FIN: that they have left is to be told, too.
+            for channel in list(self._channels):
+                channel.transport.close(CloseReason.SHUTDOWN)
+            self._deadline = max(self._deadline, self.reactor.now + LAST_CLEANUP)
+            self._await_cleanup()
         elif self.reactor.now >= self._deadline:
-            if under_way:
-                log.warning(
-                    "stopping: %d connections were still busy after %g s and are cut",
-                    len(under_way),
-                    self._config.shutdown_timeout,
-                )
+            self._log_abandoned(f"after {self._config.shutdown_timeout:g} s")
             for channel in under_way:
                 channel.transport.abort(CloseReason.SHUTDOWN)
             self._tasks.abandon()
@@ -329,25 +429,71 @@ class Runtime:
             self.reactor.call_later(STOP_CHECK, self._check_stopped)
 
     def _await_cleanup(self) -> None:
-        """Generators that were cut short run their `finally`; then it is really over."""
+        """Generators that were cut short run their `finally`, hooks are told of the last clients;
+        then it is really over."""
         if self._streams_are_idle() or self.reactor.now >= self._deadline:
             self.reactor.stop()
         else:
             self.reactor.call_later(STOP_CHECK, self._await_cleanup)
 
     def _streams_are_idle(self) -> bool:
-        return self.streams.waiting == 0 and self.streams.running == 0
+        pools = (self.streams, self.cleanup)
+        return self._calls.is_idle and not any(pool.waiting or pool.running for pool in pools)
+
+    def _handlers_are_idle(self) -> bool:
+        """Also those whose client has left: what they are in the middle of is to be ended."""
+        is_idle = self.workers.waiting == 0 and self.workers.running == 0
+        return is_idle and self._streams_are_idle()
+
+    def _log_abandoned(self, why: str) -> None:
+        if not self._has_logged_abandoned:
+            self._has_logged_abandoned = True
+            busy = [channel for channel in self._channels if not channel.transport.fin_is_sent]
+            log_abandoned(busy, (self.workers, self.streams, self.cleanup), why)
+
+    def _finish_orphan(self, request: Any, response: Any) -> None:
+        """On a worker whose handler returned after the end: give back what is still held."""
+        response = getattr(response, "stream", response)  # Of an answer to a TCP message.
+        try:
+            if isinstance(response, HTTPResponse):
+                response.discard()
+            if isinstance(request, Request) and request.has_returned:
+                self.http.pipeline.finish(request)
+        except Exception:
+            log.exception("%r: what it held could not be given back after the end", request)
 
     def close(self) -> None:
         """Give everything back. After the loop has ended, on the thread that ran it."""
+        _running.discard(self)
+        if self.is_stopping:
+            self._log_abandoned("when told to stop at once")
         for acceptor in self._acceptors:
             acceptor.close()
         for channel in list(self._channels):
             channel.transport.close(CloseReason.SHUTDOWN)
-        for pool in (self.workers, self.streams, self.task_pool):
+        self._journal.report(inf)
+        for pool in (self.workers, self.streams, self.cleanup, self.task_pool):
             pool.stop()
         self._tasks.abandon()  # After its pool takes no more: what came last is named, too.
         self.reactor.close()
+
+
+# A child that was forked from a running server (multiprocessing does that) has a copy of each
+# descriptor. As long as it lives nobody else could listen on the ports, and a client would not
+# see the end of a connection that we close. So the child closes its copies.
+_running: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _close_copies_in_child() -> None:
+    for runtime in list(_running):
+        for acceptor in runtime._acceptors:
+            acceptor.close_copy()
+        for channel in runtime._channels:
+            channel.transport.close_copy()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_copies_in_child)
 
 
 def _capped(wanted: int, selector: selectors.BaseSelector) -> int:
@@ -379,6 +525,7 @@ def _sweep_interval(config: Config) -> float:
         config.tcp_idle_timeout,
         config.tcp_ping_interval,
         config.handler_timeout,
+        config.stream_step_timeout,
     )
     shortest: float = min(timeout for timeout in timeouts if timeout)
     return max(0.01, min(SWEEP_INTERVAL, shortest / 4))

@@ -29,14 +29,17 @@ from ..log import access, console, escape
 from ..log import framework as log
 from ..protocol.push import PushFrame
 from ..reactor.workers import WorkerPool
+from ..topicname import check_topic
 from .acks import GONE, Ack
 from .clients import Client, Clients
 from .hooks import Hooks
 from .hub import Hub
+from .journal import Journal, Story
 from .runtime import Runtime
 from .stop_signals import StopSignals
 from .subscribe_commands import SubscribeCommands
-from .topics import Topic, Topics, check_name
+from .topic import Topic
+from .topics import Topics
 from .tracing import Tracer
 
 PROTOCOLS = ("both", "http", "tcp")
@@ -75,6 +78,10 @@ class Server:
         )
         self._topics = Topics(self.config)
         self._hooks = Hooks()
+        self._journal = Journal(0)  # Of this run, or the last.
+        # Commands that the library brings along. A router of their own: the application's may
+        # be shared with another server, which allows something else.
+        self._ready_made = Router()
         self._subscribe_commands = SubscribeCommands()
         self._ack_ids = itertools.count(1)
         # Guards the four below: who starts, who stops. Reentrant, as a signal handler of the
@@ -182,16 +189,19 @@ class Server:
                 self._stop_is_due = False
                 return None
             self._tasks.limit = self.config.task_queue_limit
+            self._journal = journal = Journal(self.config.closed_connections_kept)
             selector = self._selector_factory()
             try:
                 runtime = Runtime(
                     self.config,
                     self.router,
+                    self._ready_made,
                     self._pipeline,
                     self._tasks,
                     self._hub,
                     self._topics,
                     self._hooks,
+                    journal,
                     protocol,
                     selector,
                     self._clock,
@@ -211,6 +221,7 @@ class Server:
         console.attach(info, self.config.log_colors, self.config.debug)
         signals = StopSignals(runtime)
         tracer = Tracer() if self.config.trace else None
+        watchdog = runtime.make_watchdog()
         try:
             self._announce()
             signals.install()
@@ -218,8 +229,10 @@ class Server:
                 runtime.log_requests()
             if tracer is not None:
                 tracer.install()
+            watchdog.start()
             runtime.reactor.run()
         finally:
+            watchdog.stop()
             if tracer is not None:
                 tracer.remove()
             signals.restore()
@@ -302,7 +315,7 @@ class Server:
         clients = self._hub.clients
         if client_id is None:
             count = len(clients)
-        elif client_id in clients:
+        elif self._hub.find(client_id) is not None:
             count = 1
         else:
             log.info("push to %s: there is no such client", escape(str(client_id)))
@@ -318,9 +331,13 @@ class Server:
     def _push_acked(self, message: Any, client_id: str | None, timeout: float | None) -> Ack:
         if client_id is None:
             raise ValueError("ack=True needs the client_id of one client")
-        ack = Ack(f"a{next(self._ack_ids)}", client_id)
-        frame = PushFrame(message, ack.id)
+        timeout = self.config.ack_timeout if timeout is None else timeout
+        if not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise ValueError(f"ack_timeout takes seconds, more than 0, not {timeout!r}")
         runtime, channel = self._runtime, self._hub.find(client_id)
+        reactor = None if runtime is None else runtime.reactor
+        ack = Ack(f"a{next(self._ack_ids)}", client_id, reactor)
+        frame = PushFrame(message, ack.id)
         if runtime is None or channel is None:
             ack.end(GONE)
             return ack
@@ -328,7 +345,7 @@ class Server:
         if channel.pending_acks >= limit:
             raise PoolFull(f"{client_id} has not acknowledged {limit} pushes yet")
         try:
-            runtime.push_acked(frame, ack, self.config.ack_timeout if timeout is None else timeout)
+            runtime.push_acked(frame, ack, timeout)
         except ReactorClosed:
             ack.end(GONE)
         return ack
@@ -362,7 +379,7 @@ class Server:
         told to the others. None: as the server's setting. Any thread. Raises ConfigError.
         """
         try:
-            check_name(name)
+            check_topic(name)
         except HTTPError as error:
             raise ConfigError(f"topic {name!r}: {error.message}") from None
         if options:
@@ -374,21 +391,24 @@ class Server:
 
         patterns: topics, or patterns that end with `*`. The data is the topic, or
         ``{"topic": ..., "since": ..., "info": ...}``. Who asks for another topic gets the
-        error "forbidden". May be called again, for more.
+        error "forbidden". May be called again, for more. A route of yours of that name comes
+        first.
         """
         for pattern in patterns:
             self.topic(pattern)
         self._subscribe_commands.allow(patterns)
-        self._subscribe_commands.register(self.router)
+        self._subscribe_commands.register(self._ready_made)
 
     def disconnect(self, client_id: str, reason: str = "") -> bool:
         """End a long-lived TCP client's connection; it is told the reason. Any thread.
 
-        Returns False where there is no such client.
+        Returns False where there is no such client. Raises TypeError or ValueError for a reason
+        that JSON cannot write.
         """
         runtime = self._runtime
-        if runtime is None or client_id not in self._hub.clients:
+        if runtime is None or self._hub.find(client_id) is None:
             return False
+        dumps(reason)  # It is told the client: what cannot be, the caller must hear of.
         try:
             runtime.disconnect(client_id, reason)
         except ReactorClosed:
@@ -400,7 +420,8 @@ class Server:
     def on_connect(self, function: Decorated) -> Decorated:
         """Register ``function(client)``: a long-lived TCP client has connected.
 
-        It runs on a worker, before the client's first message is handled. Where it returns
+        It runs on a worker, before the client's first message is handled and before it is in
+        `clients`: what is pushed to all is not for it yet, `client.push` is. Where it returns
         False, or fails, the client is refused. Decorators of this kind go before `run`.
         """
         self._hooks.connect.append(function)
@@ -410,6 +431,7 @@ class Server:
         """Register ``function(client, reason)``: a client that was admitted has left.
 
         On a worker; a handler of its last message may still be running. reason: a CloseReason.
+        What is told of one client (`on_join` and `on_leave`, too) is told in order.
         """
         self._hooks.disconnect.append(function)
         return function
@@ -451,6 +473,16 @@ class Server:
         """The same object under the name that early users know."""
         return self._hub.clients
 
+    def why(self, client_id: str) -> Story | None:
+        """Return what a connection of either protocol went through, and why it closed.
+
+        client_id: ``request.client_id``, "host:port". Any thread; also after `stop`, until the
+        next `run`. Of an id that was used twice it is the newest. None where it is not known, or
+        not any more: so many closed connections are kept as closed_connections_kept says.
+        """
+        runtime, journal = self._runtime, self._journal
+        return (runtime and runtime.story(client_id)) or journal.find(client_id)
+
     @property
     def tasks(self) -> TaskQueue:
         """The background tasks: how many are queued, running, done, failed."""
@@ -458,7 +490,10 @@ class Server:
 
     @property
     def stats(self) -> dict[str, int]:
-        """Counts since the start of this run; {} while the server does not run."""
+        """Counts since the start of this run; {} while the server does not run.
+
+        "closed_..." counts connections by the `CloseReason`, those that happened.
+        """
         runtime = self._runtime
         if runtime is None:
             return {}
@@ -471,6 +506,7 @@ class Server:
             "worker_threads": runtime.workers.threads,
             "stream_threads": runtime.streams.threads,
             "requests_waiting": runtime.workers.waiting,
+            **{f"closed_{why.name.lower()}": n for why, n in self._journal.counts.items()},
         }
 
     def __repr__(self) -> str:
@@ -482,7 +518,7 @@ class Server:
 def _check_topic(topic: str) -> None:
     """Raise ValueError for what no topic can be called, patterns among it."""
     try:
-        check_name(topic)
+        check_topic(topic)
     except HTTPError as error:
         raise ValueError(f"topic {topic!r}: {error.message}") from None
     if topic.endswith("*"):

@@ -28,6 +28,8 @@ class StreamPull:
 
     pieces: returns the iterator. encode: an item to bytes. discard: closes the generator.
     on_piece, on_end: called on the reactor thread. room: bytes that may be produced now.
+    is_timed: note when each step begins, for `step_time`. cleanup: who closes the generator of a
+    client that has left, without it `pool`.
     """
 
     __slots__ = (
@@ -37,14 +39,18 @@ class StreamPull:
         "_discard",
         "_scope",
         "_pool",
+        "_cleanup",
         "_reactor",
         "_on_piece",
         "_on_end",
         "_room",
         "_is_running",
+        "_claim",
         "_is_cancelled",
         "_is_over",
         "_is_discarded",
+        "_is_timed",
+        "_step_began",
         "_then",
     )
 
@@ -59,6 +65,8 @@ class StreamPull:
         on_piece: Callable[[bytes], None],
         on_end: Callable[[BaseException | None], None],
         room: Callable[[], int],
+        is_timed: bool = False,
+        cleanup: WorkerPool | None = None,
     ) -> None:
         self._make_iterator = pieces
         self._iterator: Iterator[Any] | None = None
@@ -66,14 +74,20 @@ class StreamPull:
         self._discard = discard
         self._scope = scope
         self._pool = pool
+        self._cleanup = pool if cleanup is None else cleanup
         self._reactor = reactor
         self._on_piece = on_piece
         self._on_end = on_end
         self._room = room
         self._is_running = False  # A worker steps the iterator, or is about to.
+        # Whoever pops this steps the iterator: the worker whose job has come up, or nobody any
+        # more, because `cancel` was there first. list.pop is atomic.
+        self._claim: list[None] = []
         self._is_cancelled = False  # Written here, read by the worker: no more pieces.
         self._is_over = False
         self._is_discarded = False  # Workers only.
+        self._is_timed = is_timed
+        self._step_began = 0.0  # Written by the worker; 0: it is not in a step.
         self._then: Callable[[Any], object] | None = None
 
     def go_on(self) -> None:
@@ -84,11 +98,19 @@ class StreamPull:
         if room <= 0:
             return  # `drained` will call again.
         try:
+            self._claim.append(None)
             self._pool.submit(self._run, room, self._on_pause)
             self._is_running = True
         except (PoolFull, ReactorClosed) as error:
+            self._claim.clear()
             self._is_over = True
             self._on_end(error)
+
+    @property
+    def step_time(self) -> float:
+        """Seconds that the iterator has been at its current step; 0 where it lies still."""
+        began = self._step_began
+        return self._reactor.time() - began if began else 0.0
 
     def cancel(self, then: Callable[[Any], object]) -> None:
         """The client has left: close the generator, on a worker, once nobody steps it.
@@ -98,12 +120,22 @@ class StreamPull:
         """
         self._is_cancelled = True
         self._then = then
-        if not self._is_running:
+        if not self._is_running or self._has_claimed():
             self._close()
+
+    def _has_claimed(self) -> bool:
+        """Any thread: tell whether we have got the job that waits, and nobody else has."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return False
+        return True
 
     def _on_pause(self, outcome: Any) -> None:
         """A worker has come back: None to go on, _EXHAUSTED, or the exception."""
         self._is_running = False
+        if self._is_over:
+            return  # It was called off before its job came up.
         if self._is_cancelled:
             self._close()
         elif outcome is None:
@@ -115,7 +147,7 @@ class StreamPull:
     def _close(self) -> None:
         self._is_over = True
         try:
-            self._pool.submit(self._run_discard, None)
+            self._cleanup.submit(self._run_discard, None)
         except (PoolFull, ReactorClosed) as error:
             # The generator's own finalizer must do.
             log.error("the stream of %r cannot be closed: %s", self._scope, error)
@@ -124,13 +156,15 @@ class StreamPull:
 
     def _run(self, credit: int) -> Any:
         """Step the iterator until the credit is used up."""
-        return self._scope.context.run(self._step, credit)
+        return self._scope.context.run(self._step, credit) if self._has_claimed() else None
 
     def _step(self, credit: int) -> Any:
         try:
             if self._iterator is None:
                 self._iterator = self._make_iterator()
             while credit > 0 and not self._is_cancelled:
+                if self._is_timed:
+                    self._step_began = self._reactor.time()
                 piece = next(self._iterator, _EXHAUSTED)
                 if piece is _EXHAUSTED:
                     self._discard_once()
@@ -147,6 +181,8 @@ class StreamPull:
                 log.exception("the stream of %r failed", self._scope)
             self._discard_quietly()
             return error
+        finally:
+            self._step_began = 0.0
 
     def _run_discard(self, _: None) -> None:
         self._scope.context.run(self._discard_quietly)

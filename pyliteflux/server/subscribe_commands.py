@@ -27,7 +27,7 @@ class SubscribeCommands:
         self._allowed = tuple(dict.fromkeys((*self._allowed, *patterns)))
 
     def register(self, router: Router) -> None:
-        """Make them commands of a router."""
+        """Make them commands of a router, once."""
         if router.resolve_command("subscribe") is None:
             router.register("subscribe", protocol="tcp", blocking=False)(self.subscribe)
             router.register("unsubscribe", protocol="tcp", blocking=False)(self.unsubscribe)

@@ -1,6 +1,6 @@
 """One TCP client: its commands in order, one at a time, and pushes in between.
 
-Like `HttpChannel`, but a conversation without heads and bodies: a `MessageFramer` cuts the
+Like `HttpChannel`, but a conversation without heads and bodies: a `Framer` cuts the
 stream, `decode` reads a message, a route answers it in the format of the question. A message
 that cannot be read costs one error, never the connection: the framer is in step at the next.
 
@@ -15,31 +15,31 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ..app.pipeline import Answer, refusal_route
+from ..app.pipeline import Answer
 from ..app.request import TCPRequest
 from ..app.response import StreamResponse
-from ..errors import BadMessage, HTTPError, PoolFull, ProtocolError
+from ..errors import BadMessage, PoolFull, ProtocolError
 from ..headers import Headers
-from ..log import escape
 from ..log import framework as log
-from ..protocol.framing import MessageFramer
+from ..protocol.framers import Framer, Framing, hand_over
 from ..protocol.message import (
     NO_ID,
     Message,
     Signal,
     decode,
-    encode_answer,
     encode_chunk,
     encode_end,
     encode_error,
 )
-from ..protocol.push import Announcement, PushFrame
+from ..protocol.push import Announcement
+from ..protocol.scanners import bad_message
 from ..reactor.transport import CloseReason, Transport
-from .acks import ACKED, GONE, TIMEOUT, Ack
-from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service
-from .push_queue import PushQueue
+from .acks import ACKED
+from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING
+from .journal import DETAIL_LIMIT, MESSAGE, Kind
+from .pushed_channel import PushedChannel
 from .stream import StreamPull
-from .topics import check_name
+from .tcp_service import TcpService
 
 # Messages answered for one connection in one turn; then the others have theirs.
 MESSAGES_PER_TURN = 16
@@ -57,54 +57,10 @@ NEXT = {
 }
 
 PING = Announcement("ping")
-UNKNOWN_COMMAND = refusal_route(
-    HTTPError(404, {"error": "Command not found", "code": "unknown_command"})
-)
+NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.
 
 
-class TcpService(Service):
-    """What all TCP channels of a server share: how an answer is encoded, what was dropped."""
-
-    def __init__(self, *parts: Any, on_leaving: Callable[[Any], None]) -> None:
-        super().__init__(*parts)
-        self.on_leaving = on_leaving  # A client is told to go: it gets no more pushes.
-        self.push_dropped = 0
-        self.push_limit: int = self.config.tcp_send_limit
-        # Up to how many unsent bytes a push goes straight to the transport, where it cannot be
-        # dropped any more: so it is half of what may wait at most.
-        self.push_direct = min(self.config.write_high_water, (self.push_limit + 1) // 2)
-
-    def handle(self, request: TCPRequest) -> bytes | Answer:
-        """Answer a message, encoded. On the thread of the handler: bytes, or a stream."""
-        answer = self.pipeline.handle_message(request)
-        if answer.stream is not None:
-            return answer
-        data_type, id = request.data_type, request.message_id
-        try:
-            return encode_answer(_with_status(answer), data_type, id)
-        except (TypeError, ValueError) as error:
-            log.error(
-                "TCP %s: the answer cannot be sent: %s",
-                escape(request.command),
-                escape(str(error)),
-                extra={"request_id": request.request_id},
-            )
-            return encode_error("Internal Server Error", "internal", data_type, id)
-
-
-def _with_status(answer: Answer) -> Any:
-    """Return the value to send: a status that the handler set is added to it (T5)."""
-    value, status, code = answer.value, answer.status, answer.code
-    if code is not None:
-        return {**value, "code": code} if isinstance(value, dict) else value
-    if status is None:
-        return value
-    if not isinstance(value, dict):
-        return {"data": value, "status": status}
-    return value if value.get("code") == "unknown_command" else {**value, "status": status}
-
-
-class TcpChannel(Channel):
+class TcpChannel(PushedChannel):
     """One TCP connection. Reactor thread only, but for what is set once.
 
     client_id: "host:port" (T8). address: the peer's. connected_at: time.monotonic().
@@ -112,51 +68,37 @@ class TcpChannel(Channel):
     """
 
     moves = NEXT
+    protocol = "tcp"
+    asks = MESSAGE
 
     __slots__ = (
         "_service",
         "_framer",
         "_request",
         "_pull",
-        "_pushes",
-        "_acks",
         "_at_eof",
-        "_format",
-        "_keep_alive",
         "_idle_since",
         "_heard",
         "_pinged",
-        "client_id",
-        "connected_at",
         "connected_since",
         "last_message",
         "bytes_in",
-        "topics",
-        "client",
     )
 
     def __init__(self, service: TcpService, transport: Transport, address: Any) -> None:
         config = service.config
-        super().__init__(transport, address, inf)
-        self._service = service
-        self._framer = MessageFramer(config.tcp_max_message, config.tcp_max_depth)
+        super().__init__(service, transport, address)
+        self._framer: Framer = service.framing.make(config)
         self._request: TCPRequest | None = None
         self._pull: StreamPull | None = None
-        self._pushes: PushQueue | None = None  # Made when the transport has no room.
-        self._acks: dict[str, Ack] | None = None  # Pushes that the client is to acknowledge.
         self._at_eof = False
-        self._format = ""  # Of its last message: "json", "xml" or "raw".
-        self._keep_alive: bool = config.tcp_keep_alive
         # Set once; any thread may read.
-        self.client_id = f"{address[0]}:{address[1]}"
         now = service.reactor.now
         self.connected_at = self._idle_since = self._heard = now
         self._pinged = False  # Since it was last heard.
         self.connected_since = time.time()
         self.last_message: float | None = None
         self.bytes_in = 0
-        self.topics: dict[str, Any] | None = None
-        self.client: Any = None  # Of a long-lived one that was admitted: what the hooks are told.
         self._await_message()
         if self._keep_alive and config.so_keepalive:
             _probe_silence(transport)
@@ -168,11 +110,14 @@ class TcpChannel(Channel):
 
     def _await_message(self) -> None:
         """The client has the turn: until when may it be silent?"""
-        now = self._idle_since = self._service.reactor.now
+        service = self._service
+        now = self._idle_since = service.reactor.now
         if not self._keep_alive:
             self.deadline = now + FIRST_MESSAGE_TIMEOUT
-        else:
+        elif service.minds_silence:
             self.deadline = self._idle_deadline()
+        else:
+            self.deadline = inf
 
     def _idle_deadline(self) -> float:
         """Return when a long-lived client is to be asked whether it is there, or to be cut."""
@@ -197,6 +142,7 @@ class TcpChannel(Channel):
 
     def eof_received(self) -> None:
         """The peer will send no more: answer what it has sent, then close."""
+        self.note(Kind.PEER_FINISHED)
         self._at_eof = True
         self._framer.receive_eof()
         if self._request is not None:
@@ -209,9 +155,14 @@ class TcpChannel(Channel):
         if self.state is CLOSING:
             self._await_fin()
         else:
-            self.drained()
+            self._go_on()
 
     def drained(self) -> None:
+        """The peer reads again."""
+        self._note_drained()
+        self._go_on()
+
+    def _go_on(self) -> None:
         """There is room again: for pushes first, then for a stream or the next message."""
         if self._pushes is not None:
             self._send_waiting()
@@ -219,18 +170,19 @@ class TcpChannel(Channel):
             if self._pull is not None:
                 self._pull.go_on()
             elif not self._transport.is_congested:
-                self._end_cycle()
+                # Not at once: it may be a push that has made the room, and the next message
+                # would be handled in the middle of what is being told to all.
+                self._service.reactor.call_soon(self._end_sending)
+
+    def _end_sending(self) -> None:
+        if self.state is SENDING and self._pull is None and not self._transport.is_congested:
+            self._end_cycle()
 
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
-        if log.isEnabledFor(10):
-            log.debug("TCP %s closed: %s", self.client_id, reason.value)
         pull, self._pull = self._pull, None
-        self._pushes = None
-        acks, self._acks = self._acks, None
         self._leave(pull)
-        for ack in (acks or {}).values():
-            ack.end(GONE)
+        self._give_back()
 
     # --- messages
 
@@ -242,6 +194,9 @@ class TcpChannel(Channel):
                 if not self._receive_one():
                     return
                 if self.state is not IDLE and self.state is not RECEIVING:
+                    return
+                if not self._framer.buffered and not self._at_eof:
+                    self._transport.resume_reading()
                     return
             if self._framer.buffered >= self._service.config.recv_size:
                 self._transport.pause_reading()  # Or we would read faster than we answer.
@@ -258,6 +213,9 @@ class TcpChannel(Channel):
                 return False
             message = decode(frame, self._service.config.tcp_max_depth)
             if isinstance(message, Signal):
+                if not self._keep_alive:
+                    text = "nothing was pushed to you: this connection is for one command"
+                    raise bad_message(text, message.data_type)
                 self._on_signal(message)
                 return True
         except BadMessage as error:
@@ -277,6 +235,7 @@ class TcpChannel(Channel):
         if self._framer.is_mid_message:
             if self.state is IDLE:
                 self._move(RECEIVING)
+                self.note(Kind.PARTIAL, f"{self._framer.buffered} bytes of a message")
                 self.deadline = self._service.reactor.now + config.tcp_message_timeout
         elif self.state is RECEIVING:  # Only the rest of a bad line was here.
             self._move(IDLE)
@@ -285,17 +244,20 @@ class TcpChannel(Channel):
 
     def _answer_error(self, error: ProtocolError, close: bool = False) -> None:
         """Answer a message that could not be read, in its own format."""
+        self.note(Kind.REFUSED, str(error))
         data_type = getattr(error, "data_type", "raw")
-        self._transport.write(
-            encode_error(str(error), error.code, data_type, getattr(error, "id", NO_ID))
-        )
-        if close or not self._keep_alive:
-            self._close(CloseReason.PROTOCOL_ERROR if close else CloseReason.DONE)
+        id = getattr(error, "id", NO_ID)
+        self._transport.write(encode_error(str(error), error.code, data_type, id, wrap=self._wrap))
+        if error.code == "timeout":
+            self._close(CloseReason.READ_TIMEOUT)
+        elif close or not self._keep_alive:
+            self._close(CloseReason.PROTOCOL_ERROR)
         elif self._transport.is_congested:
             self._move(SENDING)  # Who sends errors and reads no answer must not fill our memory.
             self.deadline = inf
-        elif self.state is RECEIVING:
-            self._move(IDLE)
+        else:
+            if self.state is RECEIVING:
+                self._move(IDLE)
             self._await_message()
 
     def _on_signal(self, signal: Signal) -> None:
@@ -303,8 +265,7 @@ class TcpChannel(Channel):
         self._format = signal.data_type
         if self.state is RECEIVING:
             self._move(IDLE)
-        if self._keep_alive:  # It has asked for nothing: it is as idle as before.
-            self.deadline = self._idle_deadline()
+        self.deadline = self._idle_deadline()  # It has asked for nothing: it is as idle as before.
         ack = None if self._acks is None else self._acks.pop(signal.id, None)
         if ack is not None:
             ack.end(ACKED, signal.data)
@@ -319,7 +280,7 @@ class TcpChannel(Channel):
             message.data,
             message.data_type,
             message.raw,
-            Headers(list(message.headers.items())),
+            Headers(list(message.headers.items())) if message.headers else NO_HEADERS,
             self.address,
             service.config,
         )
@@ -327,14 +288,21 @@ class TcpChannel(Channel):
         request.gone = self._at_eof
         request._make_bg = service.make_bg
         request._door = self
-        request.started = service.reactor.now
-        request.route = route = service.router.resolve_command(message.command) or UNKNOWN_COMMAND
+        self._asked = message.command[:DETAIL_LIMIT]
+        request.started = self._asked_at = service.reactor.now
+        request.route = route = service.route_of(message.command)
+        if self._wrap is not None:
+            request.wrap = self._wrap
+        if route.framing is not None:
+            request.new_framing = service.framing_of(route.framing)
         self._move(HANDLING)
         self.deadline = self._handler_deadline()
         try:
             route.run(service.workers.submit, service.handle, request, self.respond)
         except PoolFull:
-            self.respond(encode_error("Service Unavailable", "busy", message.data_type, message.id))
+            self.note(Kind.NO_ROOM, "worker_queue_limit")
+            request.new_framing = None
+            self.respond(self._error("Service Unavailable", "busy", request))
 
     # --- answers
 
@@ -354,24 +322,44 @@ class TcpChannel(Channel):
             return
         if not isinstance(answer, bytes):
             log.error("a worker could not handle %r: %r", request, answer)
-            answer = encode_error(
-                "Internal Server Error", "internal", request.data_type, request.message_id
-            )
-        self._sent = len(answer)
-        self._transport.write(answer)
+            request.new_framing = None
+            answer = self._error("Internal Server Error", "internal", request)
+        self._sent = size = len(answer)
+        self._note_answer(request.response_status, size)
+        if request.new_framing is None:
+            self._transport.write(answer)
+        else:
+            self._change_framing(answer, request.new_framing)
         if self._transport.is_congested:
             self._move(SENDING)
         else:
             self._end_cycle()
 
+    def _error(self, text: str, code: str, request: TCPRequest) -> bytes:
+        """Return an error as the answer to a message."""
+        return encode_error(text, code, request.data_type, request.message_id, wrap=self._wrap)
+
+    def _change_framing(self, answer: bytes, framing: Framing) -> None:
+        """Send the last bytes in the old framing; from here on both sides use the new one."""
+        if self._pushes is not None:
+            self._pushes.flush()  # They are framed in the old way: behind the answer is too late.
+            self._pushes = None
+        self._transport.write(answer)
+        new = framing.make(self._service.config)
+        self._framer = hand_over(self._framer, new, self._at_eof)
+        self._wrap = framing.wrap
+        self._format = framing.data_type or self._format
+        self.note(Kind.FRAMING, type(new).__name__)
+
     def _start_stream(self, response: StreamResponse, request: TCPRequest) -> None:
         """Send each item of a generator as a message of its own, then one that says "end"."""
-        data_type, id = request.data_type, request.message_id
+        data_type, id, wrap = request.data_type, request.message_id, self._wrap
+        self.note(Kind.STREAM_STARTED)
         self._move(SENDING)
         self._sent = 0
         self._pull = StreamPull(
             response.pieces,
-            lambda item: encode_chunk(item, data_type, id),
+            lambda item: encode_chunk(item, data_type, id, wrap),
             response.discard,
             request,
             self._service.streams,
@@ -379,8 +367,13 @@ class TcpChannel(Channel):
             self._on_piece,
             self._on_stream_end,
             self._room,
+            bool(self._service.config.stream_step_timeout),
+            self._service.cleanup,
         )
         self._pull.go_on()
+
+    def _current_pull(self) -> StreamPull | None:
+        return self._pull
 
     def _room(self) -> int:
         return self._transport.room
@@ -395,11 +388,17 @@ class TcpChannel(Channel):
         request = self._request
         if self.state is not SENDING or request is None:
             return
-        data_type, id = request.data_type, request.message_id
-        if error is None:
-            self._transport.write(encode_end(data_type, id))
+        self.note(
+            Kind.STREAM_ENDED if error is None else Kind.STREAM_FAILED, f"{self._sent} bytes sent"
+        )
+        if error is not None:
+            self._transport.write(self._error("Internal Server Error", "internal", request))
         else:
-            self._transport.write(encode_error("Internal Server Error", "internal", data_type, id))
+            end = encode_end(request.data_type, request.message_id, self._wrap)
+            if request.new_framing is None:
+                self._transport.write(end)
+            else:
+                self._change_framing(end, request.new_framing)
         if not self._transport.is_congested:
             self._end_cycle()
 
@@ -425,97 +424,6 @@ class TcpChannel(Channel):
     def _status_of(self, request: TCPRequest) -> int:
         return request.response_status
 
-    # --- what the server says unasked
-
-    def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
-        """Push, or keep it until there is room; over the limit the policy decides (P4)."""
-        state = self.state
-        if state is CLOSING or state is CLOSED:
-            return
-        data = frame.xml if self._format == "xml" else frame.json
-        transport, service = self._transport, self._service
-        if self._pushes is None:
-            unsent = transport.size
-            if unsent == 0 or unsent + len(data) <= service.push_direct:
-                transport.write(data)
-                return
-            self._pushes = PushQueue(transport, self, service.push_limit, service.push_direct)
-        before = self._pushes.dropped
-        is_kept_up_with = self._pushes.push(data, topic, policy)
-        lost = self._pushes.dropped - before
-        if lost:
-            service.push_dropped += lost
-        if not is_kept_up_with:
-            log.warning("TCP %s is too slow for its pushes: disconnected", self.client_id)
-            self.say_goodbye(
-                "slow", f"{lost} messages could not be kept for you", CloseReason.SLOW_CLIENT
-            )
-
-    def deliver_acked(self, frame: PushFrame, ack: Ack, timeout: float, policy: str) -> None:
-        """Push what the client is to acknowledge within `timeout` seconds."""
-        if self._acks is None:
-            self._acks = {}
-        self._acks[ack.id] = ack
-        ack.timer = self._service.reactor.call_later(timeout, self._on_ack_timeout, ack)
-        self.deliver(frame, None, policy)
-        if self.state is CLOSING or self.state is CLOSED:
-            ack.end(GONE)
-
-    def _on_ack_timeout(self, ack: Ack) -> None:
-        if self._acks is not None:
-            self._acks.pop(ack.id, None)
-        ack.end(TIMEOUT)
-
-    def send_loss(self, topic: str | None, count: int) -> None:
-        """Tell the client that messages to it were given up (`PushQueue`)."""
-        self._announce(Announcement("dropped", topic=topic, count=count))
-
-    def _announce(self, news: Announcement) -> None:
-        self._transport.write(news.xml if self._format == "xml" else news.json)
-
-    def _send_waiting(self) -> None:
-        pushes = self._pushes
-        assert pushes is not None
-        pushes.send()
-        if pushes.is_idle:
-            self._pushes = None  # An empty one costs as much as all the rest of a connection.
-
-    @property
-    def replay_room(self) -> int:
-        """Bytes of missed messages that it can be sent at once: who was away is not slow."""
-        limit: int = self._service.push_limit
-        return limit // 2
-
-    @property
-    def queued(self) -> int:
-        """Any thread: bytes that wait for this client."""
-        pushes = self._pushes
-        return self._transport.size + (0 if pushes is None else pushes.size)
-
-    @property
-    def pending_acks(self) -> int:
-        """Any thread: pushes that this client has not acknowledged yet."""
-        acks = self._acks
-        return 0 if acks is None else len(acks)
-
-    # --- what a handler asks of its connection (any thread)
-
-    def subscribe(self, name: str, since: Any, info: Any) -> None:
-        """Have the topics subscribe this client. Raises HTTPError."""
-        topics = self._service.topics
-        check_name(name)
-        topics.check_room(self, name)
-        self._service.reactor.call_in_turn(self._subscribe, name, since, info)
-
-    def unsubscribe(self, name: str) -> None:
-        """Have the topics unsubscribe this client."""
-        topics = self._service.topics
-        self._service.reactor.call_in_turn(topics.unsubscribe, self, check_name(name))
-
-    def _subscribe(self, name: str, since: Any, info: Any) -> None:
-        if self._keep_alive and self.state is not CLOSING and self.state is not CLOSED:
-            self._service.topics.subscribe(self, name, since, info)
-
     # --- the end
 
     def on_deadline(self) -> None:
@@ -537,46 +445,39 @@ class TcpChannel(Channel):
         """Nothing has come for long: is the client still there, and has it been idle too long?"""
         config, now = self._service.config, self._service.reactor.now
         if not self._keep_alive:
+            self.note(Kind.DEADLINE, f"no message for {FIRST_MESSAGE_TIMEOUT:g} s")
             self._close(CloseReason.IDLE_TIMEOUT)
         elif config.tcp_idle_timeout and now >= self._idle_since + config.tcp_idle_timeout:
             text = f"no message for {config.tcp_idle_timeout:g} s"
+            self.note(Kind.DEADLINE, f"tcp_idle_timeout, {text}")
             self.say_goodbye("idle", text, CloseReason.IDLE_TIMEOUT)
         elif self._pinged:
             text = f"no answer to a ping for {config.tcp_ping_interval:g} s"
+            self.note(Kind.DEADLINE, f"tcp_ping_interval, {text}")
             self.say_goodbye("ping_timeout", text, CloseReason.PING_TIMEOUT)
         else:
             self._pinged = True
+            self.note(Kind.PING)
             self.deliver(PING, None, self._service.config.slow_client_policy)
             self.deadline = now + config.tcp_ping_interval
 
-    def say_goodbye(self, reason: str, text: str, close_reason: CloseReason) -> None:
-        """Tell the client why, then close: what waits for it is given up.
-
-        Who does not even read that, within linger_timeout, is reset.
-        """
-        if self.state is CLOSING or self.state is CLOSED:
-            return
-        if self._pushes is not None:
-            self._pushes.clear()
-        self._say_closing(reason, text)
-        self._close(close_reason)
-        self.deadline = self._service.reactor.now + self._service.config.linger_timeout
-
     def greet(self, admit: Callable[[Any], bool], client: Any) -> None:
         """Have on_connect run on a worker; what the client sends meanwhile waits."""
-        self.client = client
         self._move(HANDLING)
-        self.deadline = inf
+        self.deadline = self._handler_deadline()
         try:
             self._service.workers.submit(admit, client, self._on_greeted)
         except PoolFull:
-            self._on_greeted(False)
+            self.note(Kind.NO_ROOM, "worker_queue_limit")
+            self._service.on_greeted(self, False)
+            self.say_goodbye("busy", "no worker is free to admit you", CloseReason.BUSY)
 
-    def _on_greeted(self, is_admitted: Any) -> None:
+    def _on_greeted(self, outcome: Any) -> None:
+        is_admitted = outcome is True  # Else False, or what has been raised.
+        self._service.on_greeted(self, is_admitted)
         if self.state is not HANDLING:
             return
-        if is_admitted is not True:
-            self.client = None
+        if not is_admitted:
             self.say_goodbye("refused", "the application refused you", CloseReason.REFUSED)
         elif self._service.is_stopping:
             self.say_goodbye("shutdown", "the server stops", CloseReason.SHUTDOWN)
@@ -586,45 +487,46 @@ class TcpChannel(Channel):
             self._advance()
 
     def _on_handling_timeout(self) -> None:
-        self._report_stuck_handler()
         request = self._request
-        assert request is not None
+        if request is None:  # Its first message has to wait until on_connect has returned.
+            timeout = self._service.config.handler_timeout
+            self.note(Kind.DEADLINE, "handler_timeout")
+            log.error("%r: on_connect has not returned after %g s", self, timeout)
+            text = "the application did not admit you in time"
+            self.say_goodbye("refused", text, CloseReason.HANDLER_TIMEOUT)
+            return
+        self._report_stuck_handler()
         # Closed with it: the handler's own answer, when it comes, must not pass for another's.
-        self._transport.write(
-            encode_error("Gateway Timeout", "timeout", request.data_type, request.message_id)
-        )
+        self._transport.write(self._error("Gateway Timeout", "timeout", request))
         self._overdue, self._request = request, None
-        self._close(CloseReason.DONE)
+        self._close(CloseReason.HANDLER_TIMEOUT)
 
     def shutdown(self) -> None:
         """The server stops: end at once what is between messages; the rest ends when answered."""
+        self.note(Kind.SHUTDOWN)
         if self.state is IDLE or self.state is RECEIVING:
             self._say_shutdown()
 
     def _say_shutdown(self) -> None:
+        if self._pushes is not None:
+            self._pushes.flush()  # Before the last word.
         self._say_closing("shutdown", "the server stops")
         self._close(CloseReason.SHUTDOWN)
 
-    def _say_closing(self, reason: str, text: str) -> None:
-        # A client that speaks lines would take it for an answer: it sees the end, as ever.
-        if self._keep_alive and (self._format != "raw" or self.topics):
-            self._announce(Announcement("closing", reason=reason, text=text))
+    def _close(self, reason: CloseReason) -> None:
+        pull, self._pull = self._pull, None
+        if pull is not None:  # Or its generator would go on for nobody until the peer closes.
+            if self._request is not None:
+                self._request.gone = True
+            pull.cancel(self._service.pipeline.finish)
+            self._finish_request(is_finished_by_stream=True)
+        super()._close(reason)
 
     def refuse_busy(self) -> None:
         """There are too many connections already: say so and close."""
-        self._transport.write(encode_error("Service Unavailable", "busy", "raw"))
+        text, data_type = "Service Unavailable", self._format or "raw"
+        self._transport.write(encode_error(text, "busy", data_type, wrap=self._wrap))
         self._close(CloseReason.BUSY)
-
-    def _close(self, reason: CloseReason) -> None:
-        if self._pushes is not None:
-            self._pushes.flush()
-        self._service.on_leaving(self)
-        request = self._request
-        if self.state is HANDLING and request is not None:
-            # Its handler still runs: its answer, when it comes, has nobody to go to.
-            request.gone = True
-            self._overdue, self._request = request, None
-        super()._close(reason)
 
 
 # The kernel's probes of a silent peer, in seconds and counts: it is given up after two minutes.

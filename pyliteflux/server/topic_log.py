@@ -11,23 +11,35 @@ Chapter: docs/topics.md.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from ..jsontext import dumps
 from ..protocol.push import TopicFrame
 
 
 class TopicLog:
-    """A ring of frames. Reactor thread only; other threads may read `seq`.
+    """A ring of frames. Reactor thread only; other threads may read `seq` and the length.
 
-    max_messages, max_bytes: what is kept at most; 0 messages keeps nothing.
+    max_messages, max_bytes: what is kept at most; 0 messages keeps nothing. size: bytes of
+    what is kept. lost: the position up to which nobody knows what there was.
     """
 
-    __slots__ = ("_encoded", "_frames", "_size", "max_messages", "max_bytes", "seq", "lost")
+    __slots__ = (
+        "_topic",
+        "_encoded",
+        "_frames",
+        "size",
+        "max_messages",
+        "max_bytes",
+        "seq",
+        "lost",
+    )
 
     def __init__(self, topic: str, max_messages: int, max_bytes: int, lost: int = 0) -> None:
+        self._topic = topic
         self._encoded = dumps(topic)
         self._frames: deque[TopicFrame] = deque()
-        self._size = 0  # Bytes of the frames.
+        self.size = 0
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.seq = 0  # Of the last message; they are counted from 1.
@@ -36,29 +48,38 @@ class TopicLog:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def newest(self) -> int:
+        """The position of the last message that has been here; `lost` where there was none."""
+        return self._frames[-1].position if self._frames else self.lost
+
     def append(self, position: int, id: str, data: bytes) -> TopicFrame:
         """Give a message its number, keep it, and return it as a frame. data: its JSON."""
         self.seq += 1
-        frame = TopicFrame(self._encoded, self.seq, position, id, data)
+        frame = TopicFrame(self._topic, self._encoded, self.seq, position, id, data)
         self._frames.append(frame)
-        self._size += len(frame.json)
+        self.size += len(frame.json)
         self.trim()
         return frame
 
     def trim(self) -> None:
         """Forget what is over the limits, oldest first."""
         frames = self._frames
-        while len(frames) > self.max_messages or (frames and self._size > self.max_bytes):
+        while len(frames) > self.max_messages or (frames and self.size > self.max_bytes):
             frame = frames.popleft()
-            self._size -= len(frame.json)
+            self.size -= len(frame.json)
             self.lost = frame.position
 
-    def after(self, position: int) -> list[TopicFrame]:
-        """Return what is kept of the messages after a position, oldest first."""
-        newer = []
+    def clear(self) -> None:
+        """Forget all messages; the numbers go on."""
+        self.lost = self.newest
+        self._frames.clear()
+        self.size = 0
+
+    def newest_first(self, after: int, up_to: float) -> Iterator[TopicFrame]:
+        """Yield what is kept of the messages after a position, up to another, the last first."""
         for frame in reversed(self._frames):  # Who was away for a moment missed only a few.
-            if frame.position <= position:
-                break
-            newer.append(frame)
-        newer.reverse()
-        return newer
+            if frame.position <= after:
+                return
+            if frame.position <= up_to:
+                yield frame

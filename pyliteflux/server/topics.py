@@ -1,11 +1,12 @@
 """Topics: who hears what, in which order, and what a newcomer has missed.
 
-The rule: everything happens on the reactor thread, one publication after the other, so that
-"before" and "after" mean the same for every subscriber: a subscription takes effect between
-two messages, what the log holds comes first, and no message comes twice, even to somebody
-who subscribed to ``room:1`` and ``room:*``.
+The rule: everything happens on the reactor thread, one thing after the other, so that "before"
+and "after" mean the same for every subscriber: a subscription takes effect between two
+messages, what the log holds comes first, and no message comes twice, even to somebody who
+subscribed to ``room:1`` and ``room:*``. A delivery may end a connection, and that is news for
+others: it waits until the message at hand has reached everybody.
 
-Subscribers are `Listener` objects: a TCP client (tcp_channel.py) or a browser that reads
+Subscribers are `Listener` objects: a TCP client (pushed_channel.py) or a browser that reads
 server-sent events (http_stream.py). Nobody here knows which. Other threads ask `Topics` for
 counts and members only, with single look-ups that the GIL makes whole.
 
@@ -14,75 +15,72 @@ Chapter: docs/topics.md.
 
 from __future__ import annotations
 
-import secrets
+import heapq
+import os
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple, Protocol
+from math import inf
+from typing import Any, Protocol
 
 from ..config import Config
-from ..errors import ConfigError, HTTPError
-from ..log import escape
-from ..protocol.push import Announcement
+from ..errors import HTTPError
+from ..log import framework as log
+from ..protocol.push import Announcement, TopicFrame
 from .topic_log import TopicLog
+from .topic_options import Options, TopicOptions
 
-MAX_NAME = 256  # Characters of a topic's name.
 SWEEP_INTERVAL = 1.0  # Seconds between two looks for topics to forget.
-POLICIES = ("disconnect", "drop_oldest", "drop_newest", "latest")
+# What a missed message costs its receiver beside its JSON, about: an entry in a queue, and in a
+# browser's stream the lines around it.
+REPLAY_COST = 128
 
 
 class Listener(Protocol):
-    """Who may subscribe. topics: what it is subscribed to, with the info it gave; None: nothing."""
+    """Who may subscribe.
+
+    topics: what it is subscribed to, each with the position from which on it hears it; None
+    while that is nothing, and from the moment it has left.
+    """
 
     client_id: str
-    topics: dict[str, Any] | None
+    topics: dict[str, int] | None
 
     def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
-        """Send it, or keep it for later; never raises, may end the connection."""
+        """Send it, or keep it for later; may end the connection."""
 
-    @property
     def replay_room(self) -> int:
-        """Bytes of missed messages that it can be sent at once."""
+        """Return how many bytes of missed messages it can be sent at once."""
 
-
-class Options(NamedTuple):
-    """How a topic, or all that a pattern matches, is treated. None: as the server's setting."""
-
-    history: int | None = None
-    slow_client_policy: str | None = None
-    presence: bool | None = None
-
-
-def check_name(name: Any) -> str:
-    """Return the name of a topic or a pattern. Raises HTTPError 400: it is often the client's."""
-    if (
-        not isinstance(name, str)
-        or not 0 < len(name) <= MAX_NAME
-        or not name.isprintable()
-        or " " in name
-        or "*" in name[:-1]
-    ):
-        raise HTTPError(
-            400,
-            f"a topic is 1 to {MAX_NAME} printable characters without blanks, "
-            "a '*' only at the end",
-        )
-    return name
+    def on_failure(self, error: Exception) -> None:
+        """A bug of ours came up in its `deliver`: its connection cannot go on."""
 
 
 class Room:
     """A topic, or a pattern, while anybody listens or anything of it is kept."""
 
-    __slots__ = ("name", "log", "listeners", "matching", "version", "options", "touched", "stats")
+    __slots__ = (
+        "name",
+        "is_pattern",
+        "log",
+        "listeners",
+        "matching",
+        "version",
+        "options",
+        "touched",
+        "deliveries",
+    )
 
     def __init__(self, name: str, log: TopicLog) -> None:
         self.name = name
-        self.log = log
+        self.is_pattern = name.endswith("*")
+        self.log = log  # Empty for a pattern.
         self.listeners: dict[Listener, Any] = {}  # With the info that each gave.
         # Of a topic: the patterns with listeners that match it. Good for `version` only.
         self.matching: list[Room] = []
-        self.version = -1
+        self.version: object = None
         self.options = Options()
         self.touched = 0.0  # When it was last published to, or left by its last listener.
-        self.stats = {"published": 0, "deliveries": 0}
+        self.deliveries = 0
 
 
 class Topics:
@@ -95,17 +93,32 @@ class Topics:
         self._config = config
         self._rooms: dict[str, Room] = {}
         self._patterns: dict[str, Room] = {}  # Those with listeners, by what a name begins with.
-        self._options: dict[str, Options] = {}
-        self._version = 0  # Of patterns and options: what a Room has derived is then stale.
+        # In the order in which they fell silent: rooms without listeners, and all with a log.
+        self._quiet: OrderedDict[str, Room] = OrderedDict()
+        self._kept: OrderedDict[str, Room] = OrderedDict()
+        self._kept_bytes = 0
+        self._options = TopicOptions()
+        # Of patterns and options: where it is another one, what a Room has derived is stale.
+        self._version: object = object()
         self._position = 0  # Of the newest message of all.
-        self.dropped = 0  # Events given up for browsers that did not keep up.
         self._forgotten = 0  # The highest position of a topic that was given up altogether.
-        # Another run of the program counts from 0 again: positions of one epoch mean nothing
-        # in another.
         self._next_sweep = 0.0
-        self.epoch = secrets.token_hex(4)
+        # What is being told to whom, and what waits until that is done.
+        self._news: deque[tuple[Announcement, str, Collection[Listener], str]] = deque()
+        self.dropped = 0  # Events given up for browsers that did not keep up.
         self.now: Callable[[], float] = lambda: 0.0
         self.on_presence: Callable[[str, str, str], object] | None = None
+        self._process = os.getpid()
+        self.epoch = os.urandom(4).hex()
+
+    def begin(self, now: Callable[[], float]) -> None:
+        """A run of the server begins. Topics outlive it, so that a next run goes on from there."""
+        self.now = now
+        if self._process != os.getpid():
+            # Forked since: two processes count from here on, and a position in the one means
+            # nothing in the other. So do positions of another run of the program.
+            self._process = os.getpid()
+            self.epoch = os.urandom(4).hex()
 
     # --- subscribing
 
@@ -115,56 +128,55 @@ class Topics:
         since: an id of a message, or 0 for all that is kept; None for nothing. Subscribing
         again is no error, and a way to have what came after `since` once more.
         """
-        room = self._room(name)
-        subscribed = listener.topics
-        if subscribed is None:
-            subscribed = listener.topics = {}
-        elif name not in subscribed and len(subscribed) >= self._config.max_subscriptions:
-            return  # Whoever asked has been told (check_room); this is for a race.
-        is_new = name not in subscribed
-        subscribed[name] = info
-        room.listeners[listener] = info
-        if is_new and name.endswith("*") and name[:-1] not in self._patterns:
-            self._patterns[name[:-1]] = room
-            self._version += 1
-        has_presence = self._fresh(room).options.presence
-        missed, gap = self._missed(room, since, listener.replay_room)
+        room = self._fresh(self._room(name))
+        mine = listener.topics
+        if mine is None:
+            mine = listener.topics = {}
+        missed, gap = self._missed(room, since, listener, mine)
         # The id says from where on it hears: whose connection breaks during what follows has
         # not heard that yet.
-        position = missed[0].position - 1 if missed else self._position
-        fields: dict[str, Any] = {"topic": name, "id": self._id(position), "gap": gap}
-        if has_presence:
-            fields["members"] = self.members(name)
+        start = missed[0].position - 1 if missed else self._position
+        fields: dict[str, Any] = {"topic": name, "id": self._id(start), "gap": gap}
+        if room.options.presence:
+            fields["members"] = {**self.members(name), listener.client_id: info}
         policy = self._policy(room)
         listener.deliver(Announcement("subscribed", **fields), name, "disconnect")
         for frame in missed:
-            listener.deliver(frame, name, policy)
-        if is_new and listener.topics:  # It may have been cut off meanwhile.
+            listener.deliver(frame, frame.topic, policy)
+        if listener.topics is None:
+            return  # It has been cut off meanwhile.
+        is_new = name not in mine
+        mine[name] = min(mine.get(name, start), start)
+        room.listeners[listener] = info
+        self._quiet.pop(name, None)
+        if room.is_pattern and name[:-1] not in self._patterns:
+            self._patterns[name[:-1]] = room
+            self._version = object()
+        if is_new:
             self._tell_presence("join", room, listener, info)
 
     def unsubscribe(self, listener: Listener, name: str) -> None:
         """`listener` hears it no more."""
         if listener.topics and name in listener.topics:
+            del listener.topics[name]
             self._leave(listener, name)
             listener.deliver(Announcement("unsubscribed", topic=name), name, "disconnect")
 
     def drop(self, listener: Listener) -> None:
         """`listener` has gone."""
-        for name in list(listener.topics or ()):
+        mine, listener.topics = listener.topics, None
+        for name in mine or ():
             self._leave(listener, name)
-        listener.topics = None
 
     def _leave(self, listener: Listener, name: str) -> None:
-        assert listener.topics is not None
-        del listener.topics[name]
         room = self._rooms[name]
         info = room.listeners.pop(listener, None)
         if not room.listeners:
-            room.touched = self.now()
-            if name.endswith("*"):
-                self._patterns.pop(name[:-1], None)
-                del self._rooms[name]
-                self._version += 1
+            self._touch(room)
+            if room.is_pattern:
+                del self._patterns[name[:-1]]
+                self._version = object()
+                self._remove(room)
         self._tell_presence("leave", room, listener, info)
 
     def _tell_presence(self, kind: str, room: Room, listener: Listener, info: Any) -> None:
@@ -172,10 +184,8 @@ class Topics:
             return
         client_id = listener.client_id
         news = Announcement(kind, topic=room.name, client=client_id, info=info)
-        policy = self._policy(room)
-        for other in self._audience(room):
-            if other is not listener:
-                other.deliver(news, room.name, policy)
+        others = [one for one in self._audience(room) if one is not listener]
+        self._tell(news, room.name, others, self._policy(room))
         if self.on_presence is not None:
             self.on_presence(kind, room.name, client_id)
 
@@ -185,14 +195,32 @@ class Topics:
         """Number a message (its JSON), keep it, and hand it to everybody who listens."""
         room = self._fresh(self._room(name))
         self._position = position = self._position + 1
-        room.touched = self.now()
+        self._touch(room)
+        size = room.log.size
         frame = room.log.append(position, self._id(position), data)
-        policy = self._policy(room)
+        self._count_kept(room, room.log.size - size)
         audience = self._audience(room)
-        room.stats["published"] += 1
-        room.stats["deliveries"] += len(audience)
-        for listener in audience:
-            listener.deliver(frame, name, policy)
+        room.deliveries += len(audience)
+        if audience:
+            self._tell(frame, name, audience, self._policy(room))
+
+    def _tell(
+        self, frame: Announcement, topic: str, audience: Collection[Listener], policy: str
+    ) -> None:
+        """Hand it to each of them; what comes up meanwhile is told after it, to all likewise."""
+        news = self._news
+        news.append((frame, topic, audience, policy))
+        if len(news) > 1:
+            return  # Called by a delivery: whoever is at it below will go on with this.
+        while news:
+            frame, topic, audience, policy = news[0]
+            for listener in audience:
+                try:
+                    listener.deliver(frame, topic, policy)
+                except Exception as error:  # It costs this one its connection, nobody a message.
+                    log.exception("delivering to %s failed", listener.client_id)
+                    listener.on_failure(error)
+            news.popleft()
 
     def _audience(self, room: Room) -> Collection[Listener]:
         """Return who hears a topic, each once. A copy: a delivery may end a connection."""
@@ -221,72 +249,99 @@ class Topics:
             return None
         return min(int(number[:20]), self._position)
 
-    def _missed(self, room: Room, since: Any, bytes_limit: int) -> tuple[list[Any], bool]:
-        """Return what came after `since`, and whether some of that is lost."""
+    def _missed(
+        self, room: Room, since: Any, listener: Listener, mine: dict[str, int]
+    ) -> tuple[list[TopicFrame], bool]:
+        """Return what came after `since`, and whether some of that is lost.
+
+        What it hears by another subscription is no part of it: it has had that.
+        """
         if since is None or since == "":
             return [], False
         position = self._position_of(since)
-        gap = position is None
-        start = 0 if position is None else position
-        frames: list[Any] = []
-        if room.name.endswith("*"):
-            prefix = room.name[:-1]
-            lost = self._forgotten
-            for name, other in self._rooms.items():
-                if name.startswith(prefix) and not name.endswith("*"):
-                    frames += other.log.after(start)
-                    lost = max(lost, other.log.lost)
-            frames.sort(key=lambda frame: frame.position)
-        else:
-            frames = room.log.after(start)
-            lost = room.log.lost
-        # Being told everything at once must not be what makes a client too slow.
-        size = 0
-        for index in range(len(frames) - 1, -1, -1):
-            size += len(frames[index].json)
-            if size > bytes_limit:
-                return frames[index + 1 :], True
-        return frames, gap or lost > start
+        start = position or 0
+        lost = self._forgotten if room.is_pattern else 0
+        others = {name: begin for name, begin in mine.items() if name != room.name}
+        sources = []
+        for topic in self._topics_of(room):
+            lost = max(lost, topic.log.lost)
+            if topic.log.newest > start:
+                sources.append(topic.log.newest_first(start, _heard_since(topic.name, others)))
+        # From the end, and no further than there is room: being told everything at once must
+        # not be what makes a client too slow, nor take the reactor long.
+        space = listener.replay_room()
+        frames: list[TopicFrame] = []
+        for frame in heapq.merge(*sources, key=_position_of_frame, reverse=True):
+            space -= len(frame.json) + REPLAY_COST
+            if space < 0:
+                lost = max(lost, frame.position)
+                break
+            frames.append(frame)
+        frames.reverse()
+        return frames, position is None or lost > start
+
+    def _topics_of(self, room: Room) -> Collection[Room]:
+        """Return the topic itself, or all that a pattern matches. O(n) in topics, then."""
+        if not room.is_pattern:
+            return (room,)
+        prefix = room.name[:-1]
+        return [
+            other
+            for name, other in self._rooms.items()
+            if name.startswith(prefix) and not other.is_pattern
+        ]
 
     # --- rooms
 
     def _room(self, name: str) -> Room:
         room = self._rooms.get(name)
         if room is None:
-            if len(self._rooms) >= self._config.max_topics:
-                self._forget(len(self._rooms) // 10 + 1)
             config = self._config
+            # Where everybody has listeners there is none to give up: check_room refuses those
+            # who want one more, and a topic that is only published to goes when the next comes.
+            if len(self._rooms) >= config.max_topics and self._quiet:
+                self._remove(next(iter(self._quiet.values())))
             log = TopicLog(name, config.topic_history, config.topic_history_bytes, self._forgotten)
-            room = self._rooms[name] = Room(name, log)
+            room = self._rooms[name] = self._quiet[name] = Room(name, log)
             room.touched = self.now()
         return room
 
+    def _touch(self, room: Room) -> None:
+        """It was published to, or has lost its last listener: it is the youngest."""
+        room.touched = self.now()
+        if not room.listeners:
+            self._quiet[room.name] = room
+            self._quiet.move_to_end(room.name)
+
+    def _count_kept(self, room: Room, growth: int) -> None:
+        """Its log has grown: where all of them are too large, empty the oldest."""
+        if room.log.size:
+            self._kept[room.name] = room
+            self._kept.move_to_end(room.name)
+        self._kept_bytes += growth
+        while self._kept_bytes > self._config.topic_history_total and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= oldest.log.size
+            oldest.log.clear()
+
     def _fresh(self, room: Room) -> Room:
         """Bring in what depends on patterns and options, where these have changed."""
-        if room.version != self._version:
-            room.version = self._version
-            if not room.name.endswith("*"):
+        version = self._version  # Before the options are read: another thread may set them.
+        if room.version is not version:
+            room.version = version
+            if not room.is_pattern:
                 room.matching = [
                     pattern
                     for prefix, pattern in self._patterns.items()
                     if room.name.startswith(prefix)
                 ]
-            room.options = self._options_of(room.name)
+            room.options = self._options.of(room.name)
             history = room.options.history
             room.log.max_messages = self._config.topic_history if history is None else history
+            size = room.log.size
             room.log.trim()
+            self._count_kept(room, room.log.size - size)
         return room
-
-    def _options_of(self, name: str) -> Options:
-        """Return what was said of a topic by name, else by patterns, the longest first."""
-        said = [
-            self._options[key]
-            for key in sorted(self._options, key=len, reverse=True)
-            if key != name and key.endswith("*") and name.startswith(key[:-1])
-        ]
-        said.insert(0, self._options.get(name, Options()))
-        values = ([getattr(options, field) for options in said] for field in Options._fields)
-        return Options(*(next((v for v in found if v is not None), None) for found in values))
 
     def sweep(self) -> None:
         """Forget topics that nobody listens to and nothing was published to for long."""
@@ -295,42 +350,42 @@ class Topics:
             return
         self._next_sweep = now + SWEEP_INTERVAL
         limit = now - self._config.topic_history_seconds
-        for name, room in list(self._rooms.items()):
-            if room.touched <= limit and not room.listeners:
-                self._remove(name, room)
+        while self._quiet:
+            room = next(iter(self._quiet.values()))
+            if room.touched > limit:
+                return
+            if self._fresh(room).matching:
+                self._touch(room)  # Heard by a pattern: its numbers are to go on.
+            else:
+                self._remove(room)
 
-    def _forget(self, count: int) -> None:
-        """There are too many: give up those that were quiet for longest, several at once."""
-        idle = [item for item in self._rooms.items() if not item[1].listeners]
-        idle.sort(key=lambda item: item[1].touched)
-        for name, room in idle[:count]:
-            self._remove(name, room)
-
-    def _remove(self, name: str, room: Room) -> None:
-        del self._rooms[name]
+    def _remove(self, room: Room) -> None:
+        del self._rooms[room.name]
+        self._quiet.pop(room.name, None)
+        self._kept.pop(room.name, None)
+        self._kept_bytes -= room.log.size
         if room.log.seq:
-            last = room.log.after(0)
-            self._forgotten = max(self._forgotten, room.log.lost, last[-1].position if last else 0)
+            self._forgotten = max(self._forgotten, room.log.newest)
 
     # --- any thread
 
     def configure(self, name: str, options: dict[str, Any]) -> None:
         """Say how a topic, or what a pattern matches, is treated. Raises ConfigError."""
-        known = self._options.get(name, Options())._asdict()
-        for key, value in options.items():
-            if key not in known:
-                raise ConfigError(f"topic {name!r}: there is no option {key!r}: {', '.join(known)}")
-            if not _OPTION_CHECKS[key](value):
-                raise ConfigError(f"topic {name!r}: {key} = {value!r} is not allowed")
-        self._options = {**self._options, name: Options(**{**known, **options})}
-        self._version += 1
+        self._options.update(name, options)
+        self._version = object()
 
-    def check_room(self, listener: Listener, name: str) -> None:
-        """Raise HTTPError 429 where a client has as many subscriptions as it may have."""
+    def check_room(self, mine: dict[str, int] | None, asked: list[str], name: str) -> None:
+        """Raise HTTPError where a client has as many subscriptions as it may, or the server.
+
+        mine: those that it has. asked: those on their way.
+        """
         limit: int = self._config.max_subscriptions
-        topics = listener.topics
-        if topics is not None and name not in topics and len(topics) >= limit:
+        names = {*(mine or {}).copy(), *asked.copy()}
+        if len(names) >= limit and name not in names:
             raise HTTPError(429, f"a client may have {limit} subscriptions")
+        most: int = self._config.max_topics
+        if len(self._rooms) >= most and name not in self._rooms and not self._quiet:
+            raise HTTPError(503, f"all {most} topics have subscribers")
 
     def count(self, name: str) -> int:
         """Return how many hear a topic now."""
@@ -360,59 +415,14 @@ class Topics:
         return self._rooms.get(name)
 
 
-_OPTION_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "history": lambda value: value is None or (type(value) is int and value >= 0),
-    "slow_client_policy": lambda value: value is None or value in POLICIES,
-    "presence": lambda value: value is None or type(value) is bool,
-}
+def _heard_since(name: str, mine: dict[str, int]) -> float:
+    """Return the position from which on a topic is heard by these subscriptions; inf: never."""
+    heard = inf if name not in mine else mine[name]
+    for pattern, start in mine.items():
+        if start < heard and pattern.endswith("*") and name.startswith(pattern[:-1]):
+            heard = start
+    return heard
 
 
-class Topic:
-    """One topic by its name, as `server.topic` returns it. Any thread.
-
-    It holds nothing itself: it may be asked before the first subscriber comes and after the
-    last has left.
-    """
-
-    __slots__ = ("name", "_topics", "_publish")
-
-    def __init__(self, name: str, topics: Topics, publish: Callable[[str, Any], int]) -> None:
-        self.name = name
-        self._topics = topics
-        self._publish = publish
-
-    def publish(self, message: Any) -> int:
-        """Publish to it; see `Server.publish`."""
-        return self._publish(self.name, message)
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """Who is subscribed under exactly this name: client id to the info that it gave."""
-        return self._topics.members(self.name)
-
-    @property
-    def subscribers(self) -> int:
-        """How many hear it, those of patterns included."""
-        return self._topics.count(self.name)
-
-    @property
-    def seq(self) -> int:
-        """The number of its last message; 0 while there is none."""
-        room = self._topics.room(self.name)
-        return 0 if room is None else room.log.seq
-
-    @property
-    def epoch(self) -> str:
-        """What the ids of this server's messages begin with: another one after a restart."""
-        return self._topics.epoch
-
-    @property
-    def stats(self) -> dict[str, int]:
-        """How many messages were published, delivered (to how many clients in all), are kept."""
-        room = self._topics.room(self.name)
-        if room is None:
-            return {"published": 0, "deliveries": 0, "kept": 0}
-        return {**room.stats, "kept": len(room.log)}
-
-    def __repr__(self) -> str:
-        return f"<Topic {escape(self.name)}: {self.subscribers} subscribers>"
+def _position_of_frame(frame: TopicFrame) -> int:
+    return frame.position

@@ -18,9 +18,18 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..app import events, pipeline, response, routing
-from ..protocol import framing, http_head, http_response, message, push
+from ..protocol import framers, framing, http_head, http_response, message, push
 from ..reactor import acceptor, loop, transport, waker, workers
-from . import http_channel, http_reply, http_stream, hub, stream, tcp_channel
+from . import (
+    http_channel,
+    http_reply,
+    http_stream,
+    hub,
+    pushed_channel,
+    stream,
+    tcp_channel,
+    tcp_service,
+)
 
 log = logging.getLogger("pyliteflux.server.trace")
 
@@ -54,14 +63,15 @@ _HOPS: dict[Callable[..., Any], str] = {
     events.EventStream.send: "encode an event, hand it over",
     tcp_channel.TcpChannel.data_received: "is it the peer's turn? then cut",
     framing.MessageFramer.next_frame: "is a whole message here?",
+    framers.BufferedFramer.next_frame: "is a whole message here?",
     message.decode: "which command, what data",
     routing.Router.resolve_command: "a command to a Route",
-    tcp_channel.TcpService.handle: "the pipeline, then the answer encoded",
+    tcp_service.TcpService.handle: "the pipeline, then the answer encoded",
     tcp_channel.TcpChannel.respond: "the answer is here",
     tcp_channel.TcpChannel._end_cycle: "answered: the next message, or close",
     push.PushFrame.__init__: "encode a push, once for all",
     hub.Hub.deliver: "to one client, or to all?",
-    tcp_channel.TcpChannel.deliver: "has this client room?",
+    pushed_channel.PushedChannel.deliver: "has this client room?",
 }
 
 

@@ -3,6 +3,7 @@ StaticFiles takes. Limits row 27 and "Files"; RFC 9110 sections 13 to 15, RFC 62
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pyliteflux import FileResponse, HTTPError, RouteError
+from pyliteflux import Config, FileResponse, HTTPError, RouteError
 from pyliteflux.app.files import StaticFiles, attachment, guess_type
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import RedirectResponse, make_response
@@ -429,6 +430,13 @@ class StaticPaths(DirectoryTestCase):
         for rest in ("out.txt", "out/secret.txt", "out/", "loop", "evil/", "evil"):
             self.assert_refused(rest)
         self.assertEqual(content_of(self.ask("a.txt", accept_encoding="gzip")), b"inside")
+
+    def test_links_out_of_the_root_are_followed_where_that_is_asked_for(self) -> None:
+        os.symlink(self.directory / "secret.txt", self.directory / "root/out.txt")
+        follows = functools.partial(HTTPRequest, config=Config(static_follow_symlinks=True))
+        with mock.patch(f"{__name__}.HTTPRequest", follows):
+            self.assertEqual(content_of(self.ask("out.txt")), b"secret")
+            self.assert_refused("../secret.txt")  # A name never leads out.
 
     def test_a_root_that_is_a_link_may_move_on(self) -> None:
         os.symlink("root", self.directory / "current")

@@ -665,7 +665,7 @@ class UploadTests(FormCase):
             self.opened.append(real())
             return self.opened[-1]
 
-        patch = mock.patch.object(multipart.tempfile, "TemporaryFile", recorded)
+        patch = mock.patch.object(tempfile, "TemporaryFile", recorded)
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -753,9 +753,7 @@ class UploadTests(FormCase):
     def test_a_full_disk_passes_through_and_leaves_no_file_open(self) -> None:
         parser = MultipartParser(BOUNDARY, LIMITS)
         parser.feed(body(upload(b"x" * 500))[: -len(b"--\r\n")] + b"\r\n")
-        with mock.patch.object(
-            multipart.tempfile, "TemporaryFile", side_effect=OSError(28, "full")
-        ):
+        with mock.patch.object(tempfile, "TemporaryFile", side_effect=OSError(28, "full")):
             with self.assertRaises(OSError):
                 parser.feed(upload(b"y" * 500))
         self.assertTrue(all(file.closed for file in self.opened))

@@ -154,7 +154,7 @@ class TestPushed(EventsTestCase):
         wait_for(self.closed, "on_close")
         self.assertEqual(client.get("/nothing").status, 404)
         self.assertEqual(len(self.closes), 1)
-        self.assertIn("stream", self.closes[0])  # On a worker, never on the reactor thread.
+        self.assertIn("cleanup", self.closes[0])  # On a worker, never on the reactor thread.
 
     def test_on_http_10_the_end_is_the_end_of_the_connection(self) -> None:
         """A2: no chunks there."""
@@ -191,7 +191,7 @@ class TestLeaving(EventsTestCase):
         self.assertFalse(stream.is_open)
         self.assertFalse(stream.send("nobody is there"))
         self.assertEqual(len(self.closes), 1)
-        self.assertIn("stream", self.closes[0])
+        self.assertIn("cleanup", self.closes[0])
         wait_until(lambda: server.stats["connections"] == 0, "the connection is given back")
 
     def test_a_client_that_resets(self) -> None:

@@ -213,6 +213,70 @@ class ReadingXml(Reading):
         self.assertTrue(read("xml", f'<request command="a"><b {wide}/></request>'))
 
 
+class ReadingBinary(unittest.TestCase):
+    def test_bytes_without_a_command_are_its_data(self) -> None:
+        for data_type in ("binary", "cbor"):
+            message = read(data_type, b"\xff\x00 ping")
+            self.assertEqual((message.data_type, message.command), (data_type, ""))
+            self.assertEqual((message.data, message.raw), (b"\xff\x00 ping", b"\xff\x00 ping"))
+            self.assertIs(message.id, NO_ID)
+
+
+class BinaryAndWrapped(unittest.TestCase):
+    """Answers to binary messages, and in a framing that puts something around each message."""
+
+    def wrap(self, data: bytes) -> bytes:
+        return b"<%b>" % data
+
+    def test_to_a_binary_message_bytes_are_answered_as_they_are(self) -> None:
+        for value, plain, wrapped in (
+            (b"a\n", b"a\n", b"<a\n>"),
+            (b"", b"", b"<>"),
+            ("é", "é".encode(), "<é>".encode()),
+            (None, b"", b""),
+            ({"a": 1}, b'{"a": 1}\n', b'<{"a": 1}>'),
+            (5, b"5\n", b"<5>"),
+        ):
+            with self.subTest(value):
+                self.assertEqual(encode_answer(value, "binary"), plain)
+                self.assertEqual(encode_answer(value, "binary", NO_ID, self.wrap), wrapped)
+                self.assertEqual(encode_chunk(value, "binary"), plain)
+                self.assertEqual(encode_chunk(value, "binary", NO_ID, self.wrap), wrapped)
+
+    def test_a_framing_gets_messages_without_their_line_end(self) -> None:
+        for value, data_type, id, wrapped in (
+            ("a", "raw", NO_ID, b"<a>"),
+            ("a\n", "raw", NO_ID, b"<a\n>"),
+            (b"\xff\n", "raw", NO_ID, b"<\xff\n>"),
+            (None, "raw", NO_ID, b"<null>"),
+            ([1], "raw", NO_ID, b"<[1]>"),
+            ("a", "json", NO_ID, b'<"a">'),
+            ({"a": 1}, "json", 7, b'<{"a": 1, "id": 7}>'),
+            (None, "json", NO_ID, b"<null>"),
+            ("a", "xml", "7", b'<<response id="7">a</response>>'),
+        ):
+            with self.subTest(value, data_type=data_type):
+                self.assertEqual(encode_answer(value, data_type, id, self.wrap), wrapped)
+
+    def test_errors_chunks_and_ends_are_wrapped_too(self) -> None:
+        for data_type in ("raw", "json", "binary"):
+            error = encode_error("no", "c", data_type, wrap=self.wrap)
+            self.assertEqual(error, b'<{"error": "no", "code": "c"}>')
+            self.assertEqual(encode_error("no", "c", data_type), error[1:-1] + b"\n")
+        for data_type in ("json", "xml"):
+            for plain, wrapped in (
+                (encode_chunk(1, data_type, 7), encode_chunk(1, data_type, 7, self.wrap)),
+                (encode_end(data_type, 7), encode_end(data_type, 7, self.wrap)),
+                (
+                    encode_error("no", "c", data_type, 7),
+                    encode_error("no", "c", data_type, 7, wrap=self.wrap),
+                ),
+            ):
+                self.assertEqual(plain, wrapped[1:-1] + b"\n")
+        for data_type in ("raw", "binary"):
+            self.assertEqual(encode_end(data_type, wrap=self.wrap), b"")
+
+
 class Answers(unittest.TestCase):
     """T2: the answer comes in the format of the question, ended by LF."""
 

@@ -76,6 +76,19 @@ class TimerQueueTest(unittest.TestCase):
         self.assertEqual(len(self.queue), 4)
         self.assertIsNone(TimerQueue().next_deadline())
 
+    def test_cancelled_timers_do_not_pile_up_until_their_time(self) -> None:
+        queue = TimerQueue()
+        called: list[object] = []
+        kept = TimerHandle(50.0, called.append, ("kept",))
+        queue.add(kept)
+        for number in range(20_000):
+            handle = TimerHandle(1000.0 + number, called.append, (number,))
+            queue.add(handle)
+            handle.cancel()
+        self.assertLess(len(queue._heap), 2500)
+        self.assertEqual((queue.next_deadline(), len(queue)), (50.0, 1))
+        self.assertEqual(queue.pop_due(60.0), [kept])
+
 
 if __name__ == "__main__":
     unittest.main()

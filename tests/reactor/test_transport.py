@@ -5,6 +5,7 @@ The ways to end are those of the docstring of the module.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import tempfile
@@ -32,6 +33,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[Any] = []
         self.received = b""
+        self.congestions = 0
         self.on_drained: Callable[[], object] = lambda: None
 
     def data_received(self, data: bytes) -> None:
@@ -43,6 +45,12 @@ class Recorder:
 
     def flushed(self) -> None:
         self.calls.append("flushed")
+
+    def congested(self) -> None:
+        self.congestions += 1
+
+    def file_failed(self, text: str) -> None:
+        self.calls.append(text)
 
     def drained(self) -> None:
         self.calls.append("drained")
@@ -293,6 +301,48 @@ class Ending(SimulatedCase):
         self.peer.close()
         self.turn()
         self.assertEqual(self.channel.calls, ["flushed", CloseReason.IDLE_TIMEOUT])
+
+    def test_the_first_cause_of_the_end_stays(self) -> None:
+        self.transport.write(b"x")
+        self.transport.finish(CloseReason.PROTOCOL_ERROR)
+        self.transport.abort(CloseReason.SEND_TIMEOUT)
+        self.assertEqual(self.channel.calls, [CloseReason.PROTOCOL_ERROR])
+        self.assertIs(self.transport.reason, CloseReason.PROTOCOL_ERROR)
+
+    def test_a_conversation_that_was_over_can_still_fail(self) -> None:
+        self.transport.write(b"x")
+        self.transport.finish(CloseReason.DONE)
+        self.transport.abort(CloseReason.SEND_TIMEOUT)
+        self.assertEqual(self.channel.calls, [CloseReason.SEND_TIMEOUT])
+
+    def test_a_bug_of_ours_is_never_hidden_by_an_earlier_cause(self) -> None:
+        self.transport.finish(CloseReason.PROTOCOL_ERROR)
+        self.transport.on_failure(RuntimeError("a bug"))
+        self.assertEqual(self.channel.calls[-1], CloseReason.INTERNAL_ERROR)
+
+    def test_a_network_that_has_gone_is_no_reset(self) -> None:
+        error = OSError(errno.EHOSTUNREACH, "no route to host")
+        with mock.patch.object(self.sock, "send", side_effect=error):
+            self.transport.write(b"x")
+            self.turn()
+        self.assertEqual(self.channel.calls, [CloseReason.PEER_GONE])
+
+    def test_congestion_is_told_once_until_it_is_over(self) -> None:
+        self.peer.capacity = 100
+        for _ in range(3):
+            self.transport.write(b"x" * 1000)
+            self.turn()
+        self.assertEqual(self.channel.congestions, 1)
+        self.take_all()
+        self.assertEqual(self.channel.calls.count("drained"), 1)
+        self.transport.write(b"x" * 2000)
+        self.turn()
+        self.assertEqual(self.channel.congestions, 2)
+
+    def test_what_the_kernel_takes_at_once_is_no_congestion(self) -> None:
+        self.transport.write(b"x" * 5000)
+        self.turn()
+        self.assertEqual(self.channel.congestions, 0)
 
     def test_finish_after_the_peers_eof_closes(self) -> None:
         self.peer.half_close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 import unittest
 from collections import deque
+from unittest import mock
 
 from pyliteflux.reactor.waker import Waker
 
@@ -26,6 +28,23 @@ class WakerTest(unittest.TestCase):
         self.assertTrue(self.is_rung())
         self.waker.drain()
         self.assertFalse(self.is_rung())
+
+    def test_a_pair_that_somebody_else_has_got_into_is_refused(self) -> None:
+        """CVE-2024-3219: where the system has no socketpair(), a local program may come first."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = socket.create_connection(listener.getsockname())
+            stranger = socket.create_connection(listener.getsockname())
+            far, other = listener.accept()[0], listener.accept()[0]
+            self.addCleanup(stranger.close)
+            self.addCleanup(far.close)
+            with mock.patch("socket.socketpair", return_value=(near, other)):
+                with self.assertRaisesRegex(ConnectionError, "another program"):
+                    Waker()
+            self.assertEqual((near.fileno(), other.fileno()), (-1, -1))
+            near = socket.create_connection(listener.getsockname())
+            far = listener.accept()[0]
+            with mock.patch("socket.socketpair", return_value=(near, far)):
+                Waker().close()
 
     def test_a_thousand_wake_ups_cost_one_byte(self) -> None:
         for _ in range(1000):

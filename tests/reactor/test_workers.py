@@ -160,6 +160,27 @@ class Growth(PoolCase):
         self.work(lambda: len(self.results) == 10, "the others' results")
         self.assertNotIn("slow", self.results)
 
+    def test_once_a_handler_is_known_to_block_nobody_waits_for_it_again(self) -> None:
+        """No patience with a worker that has had the same job since the last look."""
+        pool = self.pool()
+        for _ in range(3):
+            pool.submit(self.block, "blocked", self.results.append)
+        self.work(lambda: len(pool.running_jobs()) == 3, "three are blocked")
+        pool.submit(lambda n: n, 0, self.results.append)
+        self.work(lambda: self.results, "the first that found them blocked has waited a little")
+        wait_until(lambda: pool.running == 3, "the worker that did it is parked")
+        self.clock.advance(PATIENCE)
+        for n in range(1, 20):
+            pool.submit(lambda n: n, n, self.results.append)
+
+            def turn(n: int = n) -> bool:
+                self.reactor.run_once()  # No time passes.
+                return len(self.results) == n + 1
+
+            wait_until(turn, f"answer {n}")
+            wait_until(lambda: pool.running == 3, "the worker is parked again")
+        self.assertEqual(pool.threads, 4, "no more threads than are needed")
+
     def test_an_idle_worker_ends(self) -> None:
         pool = self.pool(idle_time=0.01)
         pool.submit(lambda n: n, 1, self.results.append)

@@ -12,7 +12,14 @@ from pyliteflux.server.hub import Hub
 
 def channel(client_id: str) -> Any:
     """Return what the hub wants to know of a channel."""
-    return SimpleNamespace(client_id=client_id)
+    one = SimpleNamespace(client_id=client_id)
+    one.client = one
+    return one
+
+
+def enter(hub: Any, channel: Any) -> None:
+    hub.add(channel)
+    hub.admit(channel)
 
 
 class ReadingWhileClientsLeave(unittest.TestCase):
@@ -20,7 +27,7 @@ class ReadingWhileClientsLeave(unittest.TestCase):
         self.hub: Any = Hub(Config(), lambda channel: channel)
         self.channels = [channel(f"127.0.0.1:{port}") for port in range(3)]
         for one in self.channels:
-            self.hub.add(one)
+            enter(self.hub, one)
 
     def test_a_loop_over_keys_values_or_items_outlives_a_client_that_leaves(self) -> None:
         clients = self.hub.clients
@@ -29,10 +36,10 @@ class ReadingWhileClientsLeave(unittest.TestCase):
                 loop = iter(getattr(clients, name)())
                 next(loop)
                 self.hub.remove(self.channels[2])
-                self.hub.add(channel("127.0.0.1:9"))
+                enter(self.hub, channel("127.0.0.1:9"))
                 self.assertLessEqual(len(list(loop)), 2)
                 self.hub.remove(clients["127.0.0.1:9"])
-                self.hub.add(self.channels[2])
+                enter(self.hub, self.channels[2])
 
     def test_values_and_items_are_the_channels(self) -> None:
         clients = self.hub.clients

@@ -18,18 +18,25 @@ class Channel:
 
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
+        self.client = self  # What the user sees of it: here, the same.
         self.pushed: list[PushFrame] = []
 
     def deliver(self, frame: PushFrame, topic: Any, policy: str) -> None:
         self.pushed.append(frame)
 
 
+def enter(hub: Any, channel: Any) -> None:
+    """Connect, and be let in."""
+    hub.add(channel)
+    hub.admit(channel)
+
+
 class HubTest(unittest.TestCase):
     def setUp(self) -> None:
         self.hub: Any = Hub(Config(), lambda channel: channel)
         self.one, self.two = Channel("a:1"), Channel("a:2")
-        self.hub.add(self.one)
-        self.hub.add(self.two)
+        enter(self.hub, self.one)
+        enter(self.hub, self.two)
         self.frame = PushFrame("x")
 
     def test_a_push_to_one_reaches_that_one(self) -> None:
@@ -39,6 +46,30 @@ class HubTest(unittest.TestCase):
     def test_a_broadcast_reaches_all_with_the_same_frame(self) -> None:
         self.hub.deliver(self.frame, None)
         self.assertIs(self.one.pushed[0], self.two.pushed[0])
+
+    def test_who_is_not_let_in_yet_hears_only_what_is_for_it_alone(self) -> None:
+        new = Channel("a:3")
+        self.hub.add(new)
+        self.assertNotIn("a:3", self.hub.clients)
+        self.hub.deliver(self.frame, None)
+        self.assertEqual(new.pushed, [])
+        self.hub.deliver(self.frame, "a:3")
+        self.assertEqual(new.pushed, [self.frame])
+        self.hub.remove(new)
+        self.hub.admit(new)  # It has left meanwhile.
+        self.assertNotIn("a:3", self.hub.clients)
+
+    def test_a_push_that_fails_costs_one_client_and_nobody_else(self) -> None:
+        failures = []
+        self.one.on_failure = failures.append  # type: ignore[attr-defined]
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError("broken")
+
+        self.one.deliver = fail  # type: ignore[method-assign]
+        with captured_logs():
+            self.hub.deliver(self.frame, None)
+        self.assertEqual((len(failures), self.two.pushed), (1, [self.frame]))
 
     def test_a_push_to_nobody_is_silent(self) -> None:
         self.hub.deliver(self.frame, "a:3")
@@ -52,7 +83,7 @@ class HubTest(unittest.TestCase):
 
     def test_the_late_end_of_a_client_does_not_remove_who_has_its_id_now(self) -> None:
         again = Channel("a:1")
-        self.hub.add(again)
+        enter(self.hub, again)
         self.hub.remove(self.one)
         self.assertIs(self.hub.clients["a:1"], again)
 
@@ -68,7 +99,7 @@ class HubTest(unittest.TestCase):
         seen = []
         for client_id in self.hub.clients:
             seen.append(client_id)
-            self.hub.add(Channel(f"{client_id}0"))
+            enter(self.hub, Channel(f"{client_id}0"))
         self.assertEqual(seen, ["a:1", "a:2"])
 
     def test_iterating_survives_other_threads(self) -> None:
@@ -90,7 +121,7 @@ class HubTest(unittest.TestCase):
         self.assertTrue(begun.wait(10), "the reader has not begun")
         for n in range(3000):
             channel = Channel(f"b:{n}")
-            self.hub.add(channel)
+            enter(self.hub, channel)
             if n % 3:
                 self.hub.remove(channel)
         over.set()

@@ -118,18 +118,40 @@ class StreamPullTest(unittest.TestCase):
         self.work()
         self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
 
-    def test_a_pull_that_was_cancelled_while_a_worker_steps_it_waits_for_it(self) -> None:
-        """Contract M6: never while the generator may still use what is freed."""
+    def test_a_pull_that_was_cancelled_before_its_turn_came_is_closed_at_once(self) -> None:
+        """Its job may wait for long where all threads are held."""
+        closers = InlinePool(self.reactor, "cleanup", 1, 10)
         pull = self.pull(self.endless())
+        pull._cleanup = closers  # type: ignore[assignment]
         pull.go_on()
         pull.cancel(self.finished.append)
-        self.assertEqual(self.pool.waiting, 1)
+        closers.run_all()
+        self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
+        self.work()
+        closers.run_all()
+        self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
+        self.assertEqual(self.produced, 0)
+
+    def test_a_pull_that_was_cancelled_while_a_worker_steps_it_waits_for_it(self) -> None:
+        """Contract M6: never while the generator may still use what is freed."""
+
+        def stepped() -> Iterator[bytes]:
+            pull.cancel(self.finished.append)
+            self.assertEqual(self.pool.waiting, 0)
+            self.assertEqual((self.discarded, self.finished), (0, []))
+            self.produced += 1
+            yield PIECE
+            self.produced += 1
+            yield PIECE
+
+        pull = self.pull(stepped())
+        pull.go_on()
         self.work()
         self.assertEqual((self.discarded, self.finished), (0, []))
         self.work()
         self.assertEqual((self.discarded, self.finished), (1, [self.scope]))
         self.assertEqual(self.ends, [], "nobody is there to be told")
-        self.assertEqual(self.produced, 0, "nothing is produced for nobody")
+        self.assertEqual(self.produced, 1, "nothing more is produced for nobody")
 
     def test_a_cancel_after_the_last_piece_discards_once(self) -> None:
         pull = self.pull(iter([b"a"]))

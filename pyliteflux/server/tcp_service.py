@@ -1,0 +1,108 @@
+"""What all TCP channels of a server share: the limits of pushes, and how an answer is encoded.
+
+The rule: an answer becomes bytes where it was made, on the worker: the reactor only sends.
+
+Chapter: docs/tcp.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..app.pipeline import Answer, refusal_route
+from ..app.request import TCPRequest
+from ..app.routing import Route, Router
+from ..config import Config
+from ..errors import HTTPError
+from ..log import escape
+from ..log import framework as log
+from ..protocol.framers import Framing
+from ..protocol.message import encode_answer, encode_error
+from .channel import Service
+
+UNKNOWN_COMMAND = refusal_route(
+    HTTPError(404, {"error": "Command not found", "code": "unknown_command"})
+)
+
+
+def check_framings(config: Config, router: Router) -> None:
+    """Raise ConfigError for a framing, of the server or of a route, that makes no framer."""
+    Framing(config.tcp_framing, config)
+    for route in router.routes():
+        if route.framing is not None:
+            Framing(route.framing, config)
+
+
+class TcpService(Service):
+    """What all TCP channels of a server share: how an answer is encoded, what was dropped."""
+
+    def __init__(
+        self,
+        *parts: Any,
+        ready_made: Router,
+        on_greeted: Callable[[Any, bool], None],
+        on_leaving: Callable[[Any], None],
+    ) -> None:
+        super().__init__(*parts)
+        self.ready_made = ready_made  # Commands that the library brings along.
+        self.on_greeted = on_greeted  # A client is let in, from now on one of all, or is not.
+        self.on_leaving = on_leaving  # It is told to go: it gets no more pushes.
+        self.push_dropped = 0
+        self._framings: dict[Any, Framing] = {}
+        self.framing = self.framing_of(self.config.tcp_framing)
+        # Is a silent long-lived client ever pinged or closed?
+        self.minds_silence = bool(self.config.tcp_ping_interval or self.config.tcp_idle_timeout)
+        self.push_limit: int = self.config.tcp_send_limit
+        # Up to how many unsent bytes a push goes straight to the transport, where it cannot be
+        # dropped any more: so it is half of what may wait at most.
+        self.push_direct = min(self.config.write_high_water, (self.push_limit + 1) // 2)
+
+    def framing_of(self, choice: Any) -> Framing:
+        """Return the framing of that name, or of the user's function. Raises ConfigError."""
+        framing = self._framings.get(choice)
+        if framing is None:
+            framing = self._framings[choice] = Framing(choice, self.config)
+        return framing
+
+    def route_of(self, command: str) -> Route:
+        """Return the application's route for a command, else a ready-made one, else ``*``."""
+        return (
+            self.router.resolve_command(command)
+            or self.ready_made.resolve_command(command)
+            or self.router.resolve_command("*")
+            or UNKNOWN_COMMAND
+        )
+
+    def handle(self, request: TCPRequest) -> bytes | Answer:
+        """Answer a message, encoded. On the thread of the handler: bytes, or a stream."""
+        answer = self.pipeline.handle_message(request)
+        if request.new_framing is not None and (answer.code or (answer.status or 200) >= 400):
+            request.new_framing = None  # Refused: the client goes on as before.
+        if answer.stream is not None:
+            return answer
+        data_type, id = request.data_type, request.message_id
+        try:
+            return encode_answer(_with_status(answer), data_type, id, request.wrap)
+        except (TypeError, ValueError) as error:
+            log.error(
+                "TCP %s: the answer cannot be sent: %s",
+                escape(request.command),
+                escape(str(error)),
+                extra={"request_id": request.request_id},
+            )
+            request.new_framing = None
+            text = "Internal Server Error"
+            return encode_error(text, "internal", data_type, id, wrap=request.wrap)
+
+
+def _with_status(answer: Answer) -> Any:
+    """Return the value to send: a status that the handler set is added to it (T5)."""
+    value, status, code = answer.value, answer.status, answer.code
+    if code is not None:
+        return {**value, "code": code} if isinstance(value, dict) else value
+    if status is None:
+        return value
+    if not isinstance(value, dict):
+        return {"data": value, "status": status}
+    return value if value.get("code") == "unknown_command" else {**value, "status": status}
