@@ -5,7 +5,9 @@ PYTHON ?= python3
 EXAMPLE ?= chat
 TESTS ?=
 FUZZ_SECONDS ?= 60
+MINUTES ?= 3
 BENCH ?=
+SIMULATION ?= --seed 0 --count 2000
 
 # This checkout comes before any installed copy.
 HERE = PYTHONPATH="$$(pwd)"
@@ -13,9 +15,9 @@ HERE = PYTHONPATH="$$(pwd)"
 STRICT = -X dev -W error::ResourceWarning
 
 # The steps of `make check`, in this order; .ci/run asks for them one by one.
-CHECKS = check-tests check-pythons check-selectors check-lint check-format check-types check-docs
+CHECKS = check-tests check-pythons check-selectors check-simulation check-browser check-lint check-format check-types check-docs
 
-.PHONY: help test run-example check list-checks $(CHECKS) docs fuzz bench clean
+.PHONY: help test run-example check list-checks $(CHECKS) docs fuzz soak bench clean
 
 help:
 	@echo "make run-example EXAMPLE=chat   run an example ('make run-example EXAMPLE=list': which there are)"
@@ -23,6 +25,7 @@ help:
 	@echo "make check                      everything: every Python found, coverage, properties, lint, types, docs"
 	@echo "make docs                       write the quotes and generated parts of docs/ and the READMEs"
 	@echo "make fuzz FUZZ_SECONDS=60       fuzz each parser for so many seconds"
+	@echo "make soak MINUTES=3             mixed load on a server; what is left of it afterwards"
 	@echo "make bench                      measure ourselves and others (BENCH='--scenarios hello': a part)"
 	@echo "make clean                      remove what the targets above made"
 
@@ -74,6 +77,17 @@ check-selectors: .venv/ready
 	        $$(ls tests/end_to_end/test_*.py | tr / . | sed 's/\.py$$//') || exit 1; \
 	done
 
+# Needs Chromium and its driver (Debian: chromium and chromium-driver); .ci/run installs them.
+check-browser: .venv/ready
+	@echo "check-browser: the pages of the examples in headless Chromium"
+	@$(HERE) PYLITEFLUX_BROWSER=1 .venv/bin/python -m tests.runner \
+	    $$(ls tests/browser/test_*.py | tr / . | sed 's/\.py$$//')
+
+# Worlds by their seed (docs/simulation.md). Another range: SIMULATION='--seed 5000 --count 500'.
+check-simulation:
+	@echo "check-simulation: the server in simulated worlds, $(SIMULATION)"
+	@$(HERE) $(PYTHON) -m tests.simulation $(SIMULATION) --jobs 2
+
 check-lint: .venv/ready
 	@echo "check-lint: ruff check"
 	@.venv/bin/ruff check .
@@ -105,6 +119,11 @@ fuzz: .venv/ready
 	        -artifact_prefix=".fuzz/$$name-" ".fuzz/$$name" $$seeds || exit 1; \
 	done; \
 	[ $$found = yes ] || { echo "fuzz: there is nothing in tests/fuzz" >&2; exit 1; }
+
+# Faults one by one, and how long another client waits: python -m tests.soak faults
+soak:
+	@echo "soak: mixed load for $(MINUTES) minutes, standard library only"
+	@$(HERE) $(PYTHON) -m tests.soak --minutes $(MINUTES)
 
 bench: .venv-bench/ready
 	@echo "bench: ourselves and others, one after the other"
