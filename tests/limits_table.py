@@ -316,6 +316,7 @@ LIMITS = (
             f"{_TCP}.Deadlines"
             ".test_tcp_message_timeout_runs_from_the_first_byte_and_bytes_do_not_renew_it",
             f"{_TCP}.Deadlines.test_a_message_begun_behind_another_has_its_own_time",
+            f"{_NEIGHBOURS}.test_two_hundred_clients_dribbling_messages",
         ),
     ),
     Limit(

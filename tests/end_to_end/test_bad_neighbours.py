@@ -72,6 +72,10 @@ class BadNeighbours(unittest.TestCase):
         done = self.bring_about(faults.SlowUploads)
         self.assertGreater(done["bytes"], 50 * ANSWERS / 2)
 
+    def test_two_hundred_clients_dribbling_messages(self) -> None:
+        done = self.bring_about(faults.SlowMessages)
+        self.assertGreater(done["bytes"], 200 * ANSWERS / 2)
+
     def test_twenty_readers_that_never_read_50_megabytes(self) -> None:
         self.bring_about(faults.NoReaders)
         self.assertLess(self.grown, MEMORY)

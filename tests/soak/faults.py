@@ -87,9 +87,13 @@ class Dribble(Fault):
     opening: ClassVar[bytes]
     byte: ClassVar[bytes]
 
+    @property
+    def address(self) -> Address:
+        return self.http
+
     def begin(self) -> None:
         for _ in range(self.count):
-            self.connect(self.http).send(self.opening)
+            self.connect(self.address).send(self.opening)
 
     def step(self) -> None:
         for sock in list(self.socks):
@@ -106,7 +110,7 @@ class Dribble(Fault):
             self.socks.remove(sock)
             sock.close()
             self.tally("closed by the server")
-            self.connect(self.http).send(self.opening)
+            self.connect(self.address).send(self.opening)
 
 
 class SlowHeaders(Dribble):
@@ -125,6 +129,19 @@ class SlowUploads(Dribble):
     interval = 0.01
     opening = b"POST /upload HTTP/1.1\r\nHost: slow\r\nContent-Length: 1000000\r\n\r\n"
     byte = b"x"
+
+
+class SlowMessages(Dribble):
+    name = "messages"
+    sentence = "200 TCP clients dribbling messages"
+    count = 200
+    interval = 0.1
+    opening = b'{"command": "echo", "data": "'
+    byte = b"x"
+
+    @property
+    def address(self) -> Address:
+        return self.tcp
 
 
 class NoReaders(Fault):
@@ -288,6 +305,7 @@ FAULTS: dict[str, type[Fault]] = {
     for kind in (
         SlowHeaders,
         SlowUploads,
+        SlowMessages,
         NoReaders,
         DeafClients,
         Sleepers,
