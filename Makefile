@@ -15,7 +15,8 @@ HERE = PYTHONPATH="$$(pwd)"
 STRICT = -X dev -W error::ResourceWarning
 
 # The steps of `make check`, in this order; .ci/run asks for them one by one.
-CHECKS = check-tests check-pythons check-selectors check-simulation check-browser check-lint check-format check-types check-docs
+CHECKS = check-tests check-pythons check-selectors check-simulation check-browser check-lint \
+	check-format check-types check-docs
 
 .PHONY: help test run-example check list-checks $(CHECKS) docs fuzz soak bench clean
 
@@ -63,8 +64,11 @@ list-checks:
 # With coverage, the property tests, and an installation into an empty environment.
 check-tests: .venv/ready
 	@echo "check-tests: the suite with coverage, properties and an installation"
-	@$(HERE) PYLITEFLUX_CHECK=1 .venv/bin/python $(STRICT) -m coverage run -m tests.runner $(TESTS); \
-	status=$$?; .venv/bin/python -m coverage report; exit $$status
+	@rm -f .coverage .coverage.*
+	@$(HERE) PYLITEFLUX_CHECK=1 PYLITEFLUX_COVERAGE=1 .venv/bin/python $(STRICT) -m tests.runner \
+	    --jobs 2 $(TESTS); \
+	status=$$?; .venv/bin/python -m coverage combine --quiet; .venv/bin/python -m coverage report; \
+	exit $$status
 
 check-pythons: .venv/ready
 	@echo "check-pythons: the suite on every other supported Python of this machine"
@@ -74,7 +78,7 @@ check-selectors: .venv/ready
 	@for selector in SelectSelector PollSelector; do \
 	    echo "check-selectors: the end-to-end tests on $$selector"; \
 	    $(HERE) PYLITEFLUX_SELECTOR=$$selector .venv/bin/python $(STRICT) -m tests.runner \
-	        $$(ls tests/end_to_end/test_*.py | tr / . | sed 's/\.py$$//') || exit 1; \
+	        --jobs 2 $$(ls tests/end_to_end/test_*.py | tr / . | sed 's/\.py$$//') || exit 1; \
 	done
 
 # Needs Chromium and its driver (Debian: chromium and chromium-driver); .ci/run installs them.

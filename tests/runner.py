@@ -115,16 +115,27 @@ def run_suite(names: list[str], verbosity: int) -> int:
     return report(result, unheard)
 
 
-def run_side_by_side(jobs: int, verbosity: int) -> int:
-    """Run all tests in so many processes, class by class, and return the exit status."""
-    suite = unittest.TestLoader().discover(str(ROOT / "tests"), top_level_dir=str(ROOT))
-    unheard = files_without_tests(suite)
+def run_side_by_side(names: list[str], jobs: int, verbosity: int) -> int:
+    """Run the named tests, or all, class by class in so many processes; return the exit status.
+
+    Under coverage each process is measured by itself: `coverage combine` joins the results.
+    """
+    loader = unittest.TestLoader()
+    unheard: list[str] = []
+    if names:
+        suite = loader.loadTestsFromNames(names)
+    else:
+        suite = loader.discover(str(ROOT / "tests"), top_level_dir=str(ROOT))
+        unheard = files_without_tests(suite)
     classes, skipped = classes_of(suite)
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder, "counts")
         environment = {**os.environ, "PYLITEFLUX_TEST_COUNTS": str(counts)}
         # `-W` and `-X` of ours, so that the children are as strict.
-        command = [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", "tests.runner"]  # type: ignore[attr-defined]
+        command = [sys.executable, *subprocess._args_from_interpreter_flags()]  # type: ignore[attr-defined]
+        if "PYLITEFLUX_COVERAGE" in os.environ:
+            command += ["-m", "coverage", "run", "--parallel-mode"]
+        command += ["-m", "tests.runner"]
         command += ["-v"] if verbosity > 1 else []
         children = [
             subprocess.Popen([*command, *classes[number::jobs]], cwd=ROOT, env=environment)
@@ -257,15 +268,15 @@ def run_on_other_pythons(verbosity: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.runner", description="Run the test suite.")
     parser.add_argument("names", nargs="*", help="tests.module[.Class[.method]]; none: all")
-    parser.add_argument("--jobs", type=int, default=1, help="so many processes, for all tests")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes, side by side")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test")
     parser.add_argument("--other-pythons", action="store_true", help="on every other version found")
     options = parser.parse_args()
     verbosity = 2 if options.verbose else 1
     if options.other_pythons:
         return run_on_other_pythons(verbosity)
-    if options.jobs > 1 and not options.names:
-        return run_side_by_side(options.jobs, verbosity)
+    if options.jobs > 1:
+        return run_side_by_side(options.names, options.jobs, verbosity)
     return run_suite(options.names, verbosity)
 
 

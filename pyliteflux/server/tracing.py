@@ -86,6 +86,7 @@ class Tracer:
             function.__code__: (function.__qualname__, what) for function, what in _HOPS.items()
         }
         self._busy = threading.local()  # Logging must not trace itself.
+        self._is_over = False
 
     def install(self) -> None:
         """Begin. On the reactor thread, before any worker has been started."""
@@ -93,11 +94,15 @@ class Tracer:
         sys.setprofile(self._on_event)
 
     def remove(self) -> None:
-        """End, on the thread that began."""
+        """End, on the thread that began. Workers that still run drop the hook by themselves."""
+        self._is_over = True
         sys.setprofile(None)
         threading.setprofile(None)
 
     def _on_event(self, frame: FrameType, event: str, argument: Any) -> None:
+        if self._is_over:
+            sys.setprofile(None)
+            return
         if event != "call":
             return
         code = frame.f_code
