@@ -293,6 +293,8 @@ class HttpStream:
     def on_loss(self, topic: str | None) -> None:
         """An event was given up (`PushQueue`)."""
         self._topics.dropped += 1
+        if topic is not None:
+            self._topics.on_loss(topic)
         self._note(Kind.PUSH_DROPPED, topic)
 
     def send_loss(self, topic: str | None, count: int) -> None:

@@ -90,6 +90,8 @@ class PushedChannel(Channel):
     def on_loss(self, topic: str | None) -> None:
         """A message to this client was given up (`PushQueue`)."""
         self._service.push_dropped += 1
+        if topic is not None:
+            self._service.topics.on_loss(topic)
         self.note(Kind.PUSH_DROPPED, topic)
 
     def deliver_acked(self, frame: PushFrame, ack: Ack, timeout: float, policy: str) -> None:

@@ -52,11 +52,20 @@ class Topic:
 
     @property
     def stats(self) -> dict[str, int]:
-        """How many messages were published, delivered (to how many clients in all), are kept."""
+        """What became of its messages.
+
+        published, kept: so many messages. deliveries: to how many subscribers in all. dropped:
+        how many of these were given up, as the subscriber did not keep up.
+        """
         room = self._topics.room(self.name)
         if room is None:
-            return {"published": 0, "deliveries": 0, "kept": 0}
-        return {"published": room.log.seq, "deliveries": room.deliveries, "kept": len(room.log)}
+            return {"published": 0, "deliveries": 0, "dropped": 0, "kept": 0}
+        return {
+            "published": room.log.seq,
+            "deliveries": room.deliveries,
+            "dropped": room.dropped,
+            "kept": len(room.log),
+        }
 
     def __repr__(self) -> str:
         return f"<Topic {escape(self.name)}: {self.subscribers} subscribers>"

@@ -68,6 +68,7 @@ class Room:
         "options",
         "touched",
         "deliveries",
+        "dropped",
     )
 
     def __init__(self, name: str, log: TopicLog) -> None:
@@ -81,6 +82,7 @@ class Room:
         self.options = Options()
         self.touched = 0.0  # When it was last published to, or left by its last listener.
         self.deliveries = 0
+        self.dropped = 0  # Of these, given up because the subscriber did not keep up.
 
 
 class Topics:
@@ -234,6 +236,12 @@ class Topics:
     def _policy(self, room: Room) -> str:
         policy: str = room.options.slow_client_policy or self._config.slow_client_policy
         return policy
+
+    def on_loss(self, name: str) -> None:
+        """A message of a topic was given up for one subscriber."""
+        room = self._rooms.get(name)
+        if room is not None:
+            room.dropped += 1
 
     # --- what was missed
 

@@ -184,7 +184,7 @@ class TestOneTopic(TopicsTestCase):
         browser.client.close()
         wait_until(lambda: topic.subscribers == 0, "the browser has left the topic")
         self.assertEqual(server.publish("room:1", 1), 0)
-        expected = {"published": 1, "deliveries": 0, "kept": 1}
+        expected = {"published": 1, "deliveries": 0, "dropped": 0, "kept": 1}
         wait_until(lambda: topic.stats == expected, "it is counted")
 
     def test_presence(self) -> None:
@@ -500,7 +500,8 @@ class TestCrowds(TopicsTestCase):
             self.assertEqual([m["data"] for m in pushes], list(range(20)))
             self.assertEqual([m["seq"] for m in pushes], list(range(1, 21)))
         self.assertLessEqual(threading.active_count(), before)
-        self.assertEqual(topic.stats, {"published": 20, "deliveries": 8000, "kept": 20})
+        expected = {"published": 20, "deliveries": 8000, "dropped": 0, "kept": 20}
+        self.assertEqual(topic.stats, expected)
 
     def test_forty_publishers_at_once(self) -> None:
         """Once, whole, in each sender's order; what is lost is counted and told.
@@ -575,6 +576,8 @@ class TestCrowds(TopicsTestCase):
             self.assertGreater(lost, 0)
             told += lost
         self.assertEqual(server.stats["push_dropped"], told)
+        counted = [server.topic(policy).stats["dropped"] for policy in policies]
+        self.assertEqual(sum(counted), told, "the publisher sees the same, by topic")
 
     def received_and_told(self, crowd: Crowd, index: int) -> int:
         data = crowd.data[index]
