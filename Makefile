@@ -6,7 +6,7 @@ EXAMPLE ?= chat
 TESTS ?=
 FUZZ_SECONDS ?= 60
 MINUTES ?= 3
-BENCH ?=
+BENCH ?= --write docs/benchmarks
 SIMULATION ?= --seed 0 --count 2000
 
 # This checkout comes before any installed copy.
@@ -131,7 +131,7 @@ soak:
 
 bench: .venv-bench/ready
 	@echo "bench: ourselves and others, one after the other"
-	@$(HERE) .venv-bench/bin/python tests/bench/run.py $(BENCH)
+	@$(HERE) .venv-bench/bin/python -m tests.benchmarks.run $(BENCH)
 
 # The environments: an extra of setup.cfg without the package itself, which comes from PYTHONPATH.
 READ_EXTRA = import configparser as c, sys; p = c.ConfigParser(); p.read("setup.cfg"); \

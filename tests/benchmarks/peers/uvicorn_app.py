@@ -17,6 +17,7 @@ if __name__ == "__main__":
         lifespan="off",
         access_log=False,
         log_level="warning",
+        timeout_keep_alive=75,  # Its 5 s would end idle connections while they are measured.
     )
     listener = listening_socket()
     announce(listener.getsockname()[1])

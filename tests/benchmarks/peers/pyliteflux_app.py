@@ -3,9 +3,9 @@
 import sys
 import threading
 
-from pyliteflux import Router, Server
+from pyliteflux import FileResponse, HTTPResponse, Middleware, Router, Server, StreamResponse
 
-from . import announce
+from . import FILE, LARGE, MIDDLEWARES, PIECES, announce
 
 BLOCKING = "inline" not in sys.argv[1:]
 
@@ -19,13 +19,33 @@ def hello(request):
 
 @router.register("/user/{id}", blocking=BLOCKING)
 def user(request):
+    return {"id": request.path_params["id"]}
+
+
+@router.register("/search", blocking=BLOCKING)
+def search(request):
     query = request.query_params
-    return {"id": request.path_params["id"], "page": query["page"], "sort": query["sort"]}
+    return {"q": query["q"], "page": query["page"]}
 
 
 @router.register("/echo", method="POST", blocking=BLOCKING)
 def echo(request):
     return request.json_data
+
+
+@router.register("/large", blocking=BLOCKING)
+def large(request):
+    return HTTPResponse(LARGE, content_type="text/plain")
+
+
+@router.register("/stream", blocking=BLOCKING)
+def stream(request):
+    return StreamResponse(iter(PIECES))
+
+
+@router.register("/file", blocking=BLOCKING)
+def file(request):
+    return FileResponse(FILE)
 
 
 @router.register("echo", protocol="tcp", blocking=BLOCKING)
@@ -43,7 +63,18 @@ def broadcast(request):
     return {"count": server.push_message(request.data)}
 
 
+class AddField(Middleware):
+    def __init__(self, name):
+        self.name = name
+
+    def process_response(self, request, response):
+        request.response_headers = {**(request.response_headers or {}), self.name: "1"}
+        return response
+
+
 server = Server(router=router, http_port=0, tcp_port=0, tcp_keep_alive=True, info=False)
+for number in range(MIDDLEWARES):
+    server.add_middleware(AddField(f"x-middleware-{number + 1}"))
 
 if __name__ == "__main__":
     server.start()

@@ -8,7 +8,7 @@ if __name__ == "__main__":
     port = free_port()
     announce(port)
     Granian(
-        "tests.bench.peers.starlette_app:app",
+        "tests.benchmarks.peers.starlette_app:app",
         address="127.0.0.1",
         port=port,
         interface="asgi",

@@ -2,7 +2,7 @@
 
 from socketify import App, AppListenOptions
 
-from . import announce
+from . import LARGE, announce
 
 
 def hello(response, request):
@@ -10,17 +10,19 @@ def hello(response, request):
 
 
 def user(response, request):
-    response.end(
-        {
-            "id": request.get_parameter(0),
-            "page": request.get_query("page"),
-            "sort": request.get_query("sort"),
-        }
-    )
+    response.end({"id": request.get_parameter(0)})
+
+
+def search(response, request):
+    response.end({"q": request.get_query("q"), "page": request.get_query("page")})
 
 
 async def echo(response, request):
     response.end(await response.get_json())
+
+
+def large(response, request):
+    response.write_header("Content-Type", "text/plain").end(LARGE)
 
 
 def not_found(response, request):
@@ -31,7 +33,9 @@ if __name__ == "__main__":
     app = App()
     app.get("/hello", hello)
     app.get("/user/:id", user)
+    app.get("/search", search)
     app.post("/echo", echo)
+    app.get("/large", large)
     app.any("/*", not_found)
     app.listen(AppListenOptions(port=0, host="127.0.0.1"), lambda config: announce(config.port))
     app.run()

@@ -1,1 +1,0 @@
-"""`make bench`: PyLiteFlux and its peers, measured in turns. Read tests/bench/README.md first."""

@@ -1,0 +1,1 @@
+"""`make bench`: PyLiteFlux and its peers, measured in turns. See tests/benchmarks/README.md."""
