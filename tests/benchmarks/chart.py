@@ -15,8 +15,8 @@ from html import escape
 from typing import Any
 
 WIDTH = 760
-LABEL = 170  # where bars begin
-BAR = 460  # the length of the longest
+LABEL = 190  # where bars begin
+BAR = 440  # the length of the longest
 ROW = 22
 HEADING = 40
 GAP = 14

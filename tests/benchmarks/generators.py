@@ -22,7 +22,7 @@ from .load import NUMBER, Result
 from .scenarios import RESP_PUBLISH, Peer, Scenario
 from .servers import ROOT, Unfit
 
-WARM_UP = 0.5  # seconds of load that are not measured
+WARM_UP = 0.3  # seconds of load that are not measured
 WARM_UP_CONNECTIONS = 64
 LOAD_PROCESSES = 2
 PATIENCE = 60.0  # seconds beyond the load, for a process that connects thousands of clients

@@ -58,7 +58,7 @@ class Peer(NamedTuple):
         return self.module == "pyliteflux_app"
 
 
-# What a framework for HTTP does; `idle` needs keep-alive, `file` more than a body in memory.
+# What a whole framework for HTTP does; tornado and socketify lack some of it.
 HTTP = "hello http start idle file middlewares"
 
 
@@ -87,7 +87,9 @@ PEERS = (
         "uvicorn", "h11", "starlette",
     ),
     _peer("aiohttp", "aiohttp_app", "", HTTP + " import", "aiohttp.web", "aiohttp"),
-    _peer("tornado", "tornado_app", "", HTTP + " import", "tornado.web", "tornado"),
+    _peer(
+        "tornado", "tornado_app", "", "hello http start idle file import", "tornado.web", "tornado",
+    ),
     _peer(
         "waitress-flask", "waitress_app", "flask", HTTP + " import", "flask, waitress",
         "waitress", "flask",
