@@ -142,13 +142,13 @@ class CostOfARequest(unittest.TestCase):
         self.assertLessEqual(cost.of_c, of_c, "calls of C functions")
 
     def test_of_a_small_get_on_the_reactor(self) -> None:
-        self.check(get("/inline"), HELLO, 51, 35)
+        self.check(get("/inline"), HELLO, 36, 24)
 
     def test_of_a_small_get_on_the_pool(self) -> None:
-        self.check(get("/pool"), HELLO, 52, 37)
+        self.check(get("/pool"), HELLO, 37, 26)
 
     def test_of_a_get_with_a_head_that_was_never_seen(self) -> None:
-        self.check(get_another, HELLO, 55, 50)
+        self.check(get_another, HELLO, 40, 39)
 
     def test_of_a_json_message_on_the_reactor(self) -> None:
         self.check(tell("echo-inline"), ECHO, 50, 46)

@@ -51,10 +51,7 @@ class Scope:
     @property
     def request_id(self) -> str:
         """The id of this request: in X-Request-ID, in its log lines, in `g.request_id`."""
-        request_id = self._request_id
-        if request_id is None:
-            request_id = self._request_id = new_request_id()
-        return request_id
+        return request_id_of(self)
 
     @request_id.setter
     def request_id(self, value: object) -> None:
@@ -71,6 +68,14 @@ class Scope:
         if namespace is None:
             namespace = self._namespace = {}
         return namespace
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request, made when it is first asked for. (A property costs twice.)"""
+    request_id = scope._request_id
+    if request_id is None:
+        request_id = scope._request_id = f"{_prefix}-{next(_numbers)}"
+    return request_id
 
 
 current_scope: ContextVar[Scope | None] = ContextVar("pyliteflux_scope", default=None)

@@ -71,6 +71,8 @@ class Pipeline:
         """Return the response to a request, ready to be sent. Never raises an Exception."""
         context = Context()
         response = context.run(self._handle, request)
+        if type(response) is HTTPResponse and not request.entered and not request.has_files:
+            return response  # Most: nothing more will run in it.
         if isinstance(response, StreamResponse) or self.needs_finish(request):
             request.context = context
         return response

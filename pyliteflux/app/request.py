@@ -185,6 +185,11 @@ class HTTPRequest(Request):
         self.path_params = {} if path_params is None else path_params
         if config is not None:
             self.config = config
+        # As in the class. But every request is asked for them, and its own are found faster.
+        self.response_status = 200
+        self.response_headers = self.context = self._request_id = None
+        self.entered = 0
+        self.has_bg = self.has_files = False
 
     @lazy
     def config(self) -> Config:

@@ -86,11 +86,13 @@ class ChunkedBody:
     """A chunked body (RFC 9112 section 7.1). Extensions are checked and ignored, trailers
     checked and dropped."""
 
-    __slots__ = ("_state", "_limits", "_left", "_content", "_wire", "_checked")
+    __slots__ = ("_state", "_limits", "_most", "_left", "_content", "_wire", "_checked")
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, most: int | None = None) -> None:
+        """most: bytes of content, None for what the limits say."""
         self._state = SIZE
         self._limits = limits
+        self._most = limits.body if most is None else most
         self._left = 0  # Bytes of the current chunk still to come.
         self._content = 0  # Bytes of content so far.
         self._wire = 0  # Bytes of everything so far.
@@ -120,7 +122,7 @@ class ChunkedBody:
                     if end < 0:
                         break
                     at = end
-                    if self._wire + at > WIRE_FACTOR * self._limits.body + WIRE_ALLOWANCE:
+                    if self._wire + at > WIRE_FACTOR * self._most + WIRE_ALLOWANCE:
                         raise BodyTooLarge("the chunks carry far more framing than content")
                 if self._state is DATA:
                     piece = bytes(buffer[at : at + self._left])
@@ -163,8 +165,8 @@ class ChunkedBody:
             raise BadRequest("a chunk's size line is not 1 to 16 hexadecimal digits and extensions")
         size = int(match.group(1), 16)
         self._content += size
-        if self._content > self._limits.body:
-            raise BodyTooLarge(f"the body is over {self._limits.body} bytes")
+        if self._content > self._most:
+            raise BodyTooLarge(f"the body is over {self._most} bytes")
         self._left = size
         self._move(DATA if size else TRAILERS)
         return end + 2

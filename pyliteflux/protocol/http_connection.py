@@ -75,6 +75,7 @@ class HttpConnection:
         "_error",
         "state",
         "head",
+        "keep_alive",
         "body_limit",
     )
 
@@ -92,6 +93,9 @@ class HttpConnection:
         # Bytes. May be changed for the current request between its head and the next event.
         self.body_limit = limits.body
         self.head: RequestHead | None = None  # The current request's.
+        # May the connection persist after this request, as far as the peer decides it? Not
+        # while its body is not whole: what follows on the wire is that body.
+        self.keep_alive = False
 
     def _move(self, new: State) -> None:
         assert new in NEXT[self.state], (self.state, new)
@@ -102,10 +106,9 @@ class HttpConnection:
         """Bytes received and not yet turned into events."""
         return len(self._buffer)
 
-    @property
-    def keep_alive(self) -> bool:
-        """May the connection persist after this request, as far as the peer decides it?"""
-        return self.head is not None and self.head.keep_alive and self.state is DONE
+    def has_input(self) -> bool:
+        """Tell whether anything is not turned into events yet: bytes, or the peer's end."""
+        return bool(self._buffer) or self._at_eof
 
     @property
     def is_at_eof(self) -> bool:
@@ -136,25 +139,26 @@ class HttpConnection:
         A head whose `has_body` is False is a whole request: no END follows. Raises
         ProtocolError, and from then on raises that one again.
         """
-        if self._error is not None:
-            raise self._error
         try:
             if self.state is IDLE:
                 return self._next_head()
             if self.state is BODY:
                 return self._next_piece()
-            return NEED_DATA
         except ProtocolError as error:
             self._move(FAILED)
             self._error = error
             self._buffer = b""
             raise
+        if self._error is not None:
+            raise self._error
+        return NEED_DATA
 
     def start_next_cycle(self) -> bool:
         """The answer is given: read the next request. Tell whether any of it is here already."""
-        self._move(IDLE)
-        self.head = None
-        self._body = None
+        assert IDLE in NEXT[self.state], self.state
+        self.state = IDLE
+        self.head = self._body = None
+        self.keep_alive = False
         self.body_limit = self._limits.body
         return bool(self._buffer) or self._at_eof
 
@@ -162,32 +166,38 @@ class HttpConnection:
         buffer = self._buffer
         if buffer.startswith(b"\r\n"):
             buffer = self._skip_empty_lines()
-        end = buffer.find(b"\r\n\r\n", self._searched)
-        limits = self._limits
-        if end < 0:
-            if buffer and buffer != b"\r":  # A lone CR may become an empty line.
-                check_head_so_far(buffer, limits, self._searched)
-                self._searched = max(0, len(buffer) - 3)
-            if self._at_eof:
-                if buffer:
-                    raise BadRequest("the connection ended within a request head")
-                self._move(CLOSED)
-            return NEED_DATA
-        end += 4
-        if end == len(buffer) and isinstance(buffer, bytes):
+        end = buffer.find(b"\r\n\r\n", self._searched) + 4
+        if end < 4:
+            return self._await_head(buffer)
+        if end == len(buffer) and type(buffer) is bytes:
             data = buffer  # One piece, one head: nothing is copied.
             self._buffer = b""
         else:
             data = bytes(buffer[:end])
             del self._own_buffer()[:end]
-        if end > limits.head or end > limits.request_line:
+        limits = self._limits
+        if end > limits.request_line or end > limits.head:
             check_head_so_far(data, limits)
-        head = parse_head(data, limits)
-        self._move(BODY if head.has_body else DONE)
-        self._searched = 0
-        self._empty_lines = 0
-        self.head = head
+        self.head = head = parse_head(data, limits)
+        self._searched = self._empty_lines = 0
+        if head.has_body:
+            self._move(BODY)
+        else:
+            assert DONE in NEXT[self.state], self.state  # In place: it is every request's.
+            self.state = DONE
+            self.keep_alive = head.keep_alive
         return head
+
+    def _await_head(self, buffer: bytes | bytearray) -> Signal:
+        """A head is not whole: refuse what cannot become a good one."""
+        if buffer and buffer != b"\r":  # A lone CR may become an empty line.
+            check_head_so_far(buffer, self._limits, self._searched)
+            self._searched = max(0, len(buffer) - 3)
+        if self._at_eof:
+            if buffer:
+                raise BadRequest("the connection ended within a request head")
+            self._move(CLOSED)
+        return NEED_DATA
 
     def _skip_empty_lines(self) -> bytearray:
         """RFC 9112 section 2.2: ignore a few CRLFs before a request line. Return the rest."""
@@ -201,25 +211,26 @@ class HttpConnection:
         return buffer
 
     def _next_piece(self) -> bytes | Signal:
-        body = self._body
+        body, head = self._body, self.head
+        assert head is not None
         if body is None:
-            body = self._body = self._start_body()
+            body = self._body = self._start_body(head)
         data = body.take(self._own_buffer())
         if data:
             return data
         if body.is_complete:
             self._move(DONE)
+            self.keep_alive = head.keep_alive
             return END
         if self._at_eof:
             # A body cut short must never look complete (RFC 9112 section 8).
             raise BadRequest("the connection ended within a request body")
         return NEED_DATA
 
-    def _start_body(self) -> FixedBody | ChunkedBody:
-        assert self.head is not None
-        length = self.head.content_length
+    def _start_body(self, head: RequestHead) -> FixedBody | ChunkedBody:
+        length = head.content_length
         if length is None:
-            return ChunkedBody(self._limits._replace(body=self.body_limit))
+            return ChunkedBody(self._limits, self.body_limit)
         if length > self.body_limit:
             # Refused before a byte of it is read (RFC 9110 section 15.5.14).
             raise BodyTooLarge(f"the body has {length} bytes, limit {self.body_limit}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from ..errors import (
     BadRequest,
@@ -28,14 +28,24 @@ from ..errors import (
 from ..headers import TOKEN, Headers
 
 
-class HttpLimits(NamedTuple):
+class HttpLimits:
     """How much of a request we are willing to look at. Bytes, but for `fields`."""
 
-    request_line: int = 8 * 1024
-    head: int = 32 * 1024
-    fields: int = 100
-    chunk_line: int = 256
-    body: int = 10 * 1024 * 1024
+    __slots__ = ("request_line", "head", "fields", "chunk_line", "body")
+
+    def __init__(
+        self,
+        request_line: int = 8 * 1024,
+        head: int = 32 * 1024,
+        fields: int = 100,
+        chunk_line: int = 256,
+        body: int = 10 * 1024 * 1024,
+    ) -> None:
+        self.request_line = request_line
+        self.head = head
+        self.fields = fields
+        self.chunk_line = chunk_line
+        self.body = body
 
     @classmethod
     def from_config(cls, config: Any) -> HttpLimits:
@@ -105,7 +115,8 @@ class RequestHead:
     target: as received. summary: method and target, cut to a bearable length. path: still
     percent-encoded; "*" for the asterisk form. query: without the "?". host: from the
     target if it has one, else from Host (RFC 9112 section 3.2.2).
-    content_length: None where there is no body, or a chunked one.
+    content_length: None where there is no body, or a chunked one. is_plain: HTTP/1.1 and no
+    HEAD, so that an answer has a body and needs no field to keep the connection.
     """
 
     __slots__ = (
@@ -122,6 +133,7 @@ class RequestHead:
         "content_length",
         "expects_continue",
         "keep_alive",
+        "is_plain",
     )
 
     method: str
@@ -137,6 +149,7 @@ class RequestHead:
     content_length: int | None
     expects_continue: bool
     keep_alive: bool
+    is_plain: bool
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target} HTTP/{self.version[0]}.{self.version[1]}>"
@@ -179,6 +192,7 @@ def _parse(data: bytes, max_fields: int) -> RequestHead:
     _split_target(head)
     if head.method not in METHODS:
         raise NotSupported(f"the method {head.method} is not implemented")
+    head.is_plain = version == (1, 1) and head.method != "HEAD"
     head.has_body = head.is_chunked = False
     head.content_length = None
     if "transfer-encoding" in values or "content-length" in values:

@@ -28,6 +28,9 @@ SERVER_FIELDS = frozenset(
 )
 
 
+# Kept of one second; applications use a handful of types.
+MOST_STARTS = 256
+
 # RFC 9110 section 6.4.1: no content may follow, whatever the fields say. (Nor after a 1xx;
 # those are no answers and are not sent by way of `encode_head`.)
 WITHOUT_CONTENT = frozenset({204, 304})
@@ -74,6 +77,36 @@ def encode_head(
     elif keep_alive:
         connection = "Connection: keep-alive\r\n"
     return f"{line}{date}{fields}{framing}{connection}\r\n".encode("latin-1", "replace")
+
+
+class Heads:
+    """The heads that are sent within one second: what they share is put together once.
+
+    date: the whole Date line, the same for all of them.
+    """
+
+    __slots__ = ("date", "_starts")
+
+    def __init__(self, date: str) -> None:
+        self.date = date
+        self._starts: dict[tuple[int, str | None], str] = {}  # Up to the value of X-Request-ID.
+
+    def encode(self, status: int, content_type: str | None, request_id: str, length: int) -> bytes:
+        """Return the plainest of heads: no fields but ours, and the connection persists.
+
+        Raises ValueError for a Content-Type that must not be sent.
+        """
+        start = self._starts.get((status, content_type)) or self._start(status, content_type)
+        text = f"{start}{request_id}\r\nContent-Length: {length}\r\n\r\n"
+        return text.encode("latin-1", "replace")
+
+    def _start(self, status: int, content_type: str | None) -> str:
+        fields = "" if content_type is None else format_fields([("Content-Type", content_type)])
+        line = STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+        start = f"{line}{self.date}{fields}X-Request-ID: "
+        if len(self._starts) < MOST_STARTS:
+            self._starts[status, content_type] = start
+        return start
 
 
 def encode_chunk(data: bytes) -> bytes:

@@ -182,7 +182,6 @@ class Transport:
         "_unsent",
         "_flush_due",
         "_interest",
-        "_wants_read",
         "_was_congested",
         "_finishing",
         "_fin_sent",
@@ -192,6 +191,7 @@ class Transport:
         "size",
         "bytes_out",
         "progressed",
+        "is_reading",
         "is_open",
     )
 
@@ -213,7 +213,6 @@ class Transport:
         self._unsent: list[bytes | memoryview | FileRange] = []
         self._flush_due = False
         self._interest = 0  # What the selector watches for now: READ | WRITE.
-        self._wants_read = False
         self._was_congested = False
         self._finishing = False
         self._fin_sent = False
@@ -223,12 +222,13 @@ class Transport:
         self.size = 0  # Unsent bytes.
         self.bytes_out = 0  # Bytes that the kernel took, so far.
         self.progressed = reactor.now  # When the kernel last took a byte, or had all of them.
+        self.is_reading = False  # Not before `attach`, not while paused, not after the end.
         self.is_open = True
 
     def attach(self, channel: Channel) -> None:
         """Start: from now on what happens on the socket is told to `channel`."""
         self._channel = channel
-        self._wants_read = True
+        self.is_reading = True
         self._watch()
 
     def fileno(self) -> int:
@@ -311,7 +311,7 @@ class Transport:
     def _on_eof(self) -> None:
         # A socket at EOF stays readable for ever: watching it further would spin.
         self._sees_eof = True
-        self._wants_read = False
+        self.is_reading = False
         self._watch()
         if not self._finishing:
             self._channel.eof_received()  # type: ignore[union-attr]
@@ -320,19 +320,19 @@ class Transport:
 
     def pause_reading(self) -> None:
         """Let the kernel's buffer, and then the peer's, fill up."""
-        if self._wants_read:
-            self._wants_read = False
+        if self.is_reading:
+            self.is_reading = False
             self._watch()
 
     def resume_reading(self) -> None:
         """Read again, unless the peer has said that there is no more."""
-        if not self._wants_read and not self._sees_eof and self.is_open:
-            self._wants_read = True
+        if not self.is_reading and not self._sees_eof and self.is_open:
+            self.is_reading = True
             self._watch()
 
     def _watch(self) -> None:
         """Bring what the selector watches for in line with what we want to know."""
-        wanted = READ if self._wants_read else 0
+        wanted = READ if self.is_reading else 0
         if self._unsent and not self._flush_due:
             wanted |= WRITE
         if wanted == self._interest:
@@ -367,6 +367,28 @@ class Transport:
     def flush(self) -> None:
         """The end of the turn: send what was written during it."""
         self._flush_due = False
+        unsent, size = self._unsent, self.size
+        if len(unsent) == 1 and size + PIECE_COST < self._high_water and not self._finishing:
+            # Nearly always: one answer, and the kernel takes it. `_send` is for all the rest.
+            piece = unsent[0]
+            if type(piece) is bytes:
+                try:
+                    sent = self._sock.send(piece)
+                except (BlockingIOError, InterruptedError):
+                    self._watch()
+                    return
+                except OSError as error:
+                    self.close(_cause(error))
+                    return
+                self.bytes_out += sent
+                if sent == size:
+                    unsent.clear()
+                    self.size = 0
+                    self._channel.flushed()  # type: ignore[union-attr]
+                    return
+                self.size = size - sent
+                unsent[0] = memoryview(piece)[sent:]  # A view: no copy of what remains.
+                self.progressed = self._reactor.now
         if self.is_open:
             self._send()
 
@@ -500,7 +522,7 @@ class Transport:
         self._finishing = True
         self._reason = reason
         if not self._sees_eof:
-            self._wants_read = True  # To see the peer's FIN; what it sends is dropped.
+            self.is_reading = True  # To see the peer's FIN; what it sends is dropped.
         self._watch()
         if not self._unsent:
             self._send_fin()

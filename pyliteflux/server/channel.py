@@ -23,7 +23,16 @@ from ..log import framework as log
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
-from .journal import ANSWERED, EVENT_WIDTH, MOST_VALUES, Kind, Record, add_note, trim
+from .journal import (
+    ANSWERED,
+    EVENT_WIDTH,
+    IDLE_VALUES,
+    MOST_VALUES,
+    Kind,
+    Record,
+    add_note,
+    trim,
+)
 from .stream import StreamPull
 
 
@@ -101,8 +110,6 @@ class Channel:
         "__weakref__",
     )
 
-    # Legal moves; each protocol has its own table.
-    moves: ClassVar[dict[State, set[State]]]
     protocol: ClassVar[str]
     asks: ClassVar[Kind]  # What a request is called here.
     # Declared by each protocol with its own type, in its own slots.
@@ -124,8 +131,8 @@ class Channel:
         self.deadline = deadline
 
     def _move(self, new: State) -> None:
-        assert new in self.moves[self.state], (self.state, new)
-        self.state = new
+        """Change the state; each protocol has its own table of legal moves."""
+        raise NotImplementedError
 
     def note(self, kind: Kind, detail: Any = None) -> None:
         """Remember an event, for `server.why`. Reactor thread only.
@@ -143,7 +150,7 @@ class Channel:
             events += (asked_at, self.asks, self._asked, 1)
         add_note(events, self._service.reactor.now, kind, detail)
 
-    def _note_answer(self, status: int, size: int) -> None:
+    def _note_answer(self, asks: Kind, status: int, size: int) -> None:
         """Remember a request and its answer in one step: most have no other event."""
         events, asked_at, now = self._events, self._asked_at, self._service.reactor.now
         if events is None:
@@ -154,7 +161,15 @@ class Channel:
             events += (now, ANSWERED, status, size)
         else:
             self._asked_at = None
-            events += (asked_at, self.asks, self._asked, 1, now, ANSWERED, status, size)
+            events += (asked_at, asks, self._asked, 1, now, ANSWERED, status, size)
+
+    def rest(self, since: float) -> None:
+        """Keep less of a connection that has been silent since then (on the reactor's clock)."""
+        events = self._events
+        if events is None or len(events) <= IDLE_VALUES or self.state is not IDLE:
+            return
+        if events[-EVENT_WIDTH] < since:
+            trim(events, IDLE_VALUES)
 
     def record(self) -> Record:
         """Any thread: return what is known of this connection, for its story."""

@@ -24,16 +24,13 @@ from ..jsontext import dumps
 from ..log import escape
 from ..log import framework as log
 from ..protocol.http_connection import CLOSED as PEER_IS_DONE
-from ..protocol.http_connection import END, NEED_DATA, HttpConnection
+from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Signal
 from ..protocol.http_head import METHODS, HttpLimits, RequestHead
-from ..protocol.http_response import (
-    CONTINUE,
-    encode_error,
-)
+from ..protocol.http_response import CONTINUE, Heads, encode_error
 from ..reactor.transport import CloseReason, FileRange, Transport
 from ..statuses import phrase
-from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service
-from .http_reply import JOIN_LIMIT, Reply, make_reply, plain_error
+from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service, State
+from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
 from .http_stream import HttpStream
 from .journal import REQUEST, Kind
 from .stream import StreamPull
@@ -58,27 +55,29 @@ class HttpService(Service):
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
         self.handle = self.pipeline.handle  # Bound once, not per request.
+        # Settings that each request needs: a Config has no fast look-up.
+        self.handling_time: float = self.config.handler_timeout or inf
+        self.idle_time: float = self.config.keep_alive_timeout
+        self.most_requests: int = self.config.keep_alive_requests
         self.limits = HttpLimits.from_config(self.config)
         self.body_bytes = 0  # Of all request bodies in memory, arriving or being handled.
         self.most_body_bytes: float = self.config.max_buffered_bodies or inf
         self.make_room: Callable[[], object] = lambda: None  # Called when there are more.
-        self._date = ""
-        self._date_expires = -inf
+        self._heads = Heads("")
+        self._heads_expire = -inf
 
-    def date_line(self) -> str:
-        """Return the Date field (RFC 9110 section 6.6.1), formatted once a second."""
-        now = self.reactor.now
-        if now >= self._date_expires:
+    def heads(self) -> Heads:
+        """Return the heads of this second, with its Date (RFC 9110 section 6.6.1)."""
+        if self.reactor.now >= self._heads_expire:
             wall = time.time()
-            self._date = f"Date: {date_field(time.gmtime(wall))}\r\n"
-            self._date_expires = now + 1 - wall % 1
-        return self._date
+            self._heads = Heads(f"Date: {date_field(time.gmtime(wall))}\r\n")
+            self._heads_expire = self.reactor.now + 1 - wall % 1
+        return self._heads
 
 
 class HttpChannel(Channel):
     """One HTTP connection. Reactor thread only."""
 
-    moves = NEXT
     protocol = "http"
     asks = REQUEST
 
@@ -133,6 +132,12 @@ class HttpChannel(Channel):
         config = self._service.config
         timeout: float = config.keep_alive_timeout if self._requests else config.header_timeout
         return self.deadline - timeout
+
+    def _move(self, new: State) -> None:
+        # The three moves of each request are checked where they are made: a call costs more
+        # than the check.
+        assert new in NEXT[self.state], (self.state, new)
+        self.state = new
 
     # --- from the transport
 
@@ -192,12 +197,17 @@ class HttpChannel(Channel):
 
     def _advance(self) -> None:
         """Turn what is buffered into requests, as far as it goes and its turn allows."""
+        http = self._http
         self._advancing = True
         try:
             for _ in range(REQUESTS_PER_TURN):
-                if not self._receive_one():
+                event = http.next_event()
+                if type(event) is RequestHead:
+                    if not self._on_head(event) and not self._receive_body(http.next_event()):
+                        return
+                elif not self._receive_body(event):
                     return
-                if self.state is not IDLE:
+                if self.state is not IDLE or not http.has_input():
                     return
             self._continue_later()
         except ProtocolError as error:
@@ -211,46 +221,42 @@ class HttpChannel(Channel):
             self._transport.pause_reading()  # Or we would read faster than we answer.
         self._service.reactor.call_soon(self._continue)
 
-    def _receive_one(self) -> bool:
-        """Take events until a request is dispatched (True) or more data is needed (False)."""
-        http = self._http
-        now = self._service.reactor.now
+    def _receive_body(self, event: RequestHead | bytes | Signal) -> bool:
+        """Take pieces until the request is dispatched (True) or more data is needed (False)."""
+        http, service = self._http, self._service
         budget_end = 0.0
         while True:
-            event = http.next_event()
-            if type(event) is RequestHead:
-                self._requests += 1
-                if self._on_head(event):
-                    return True
-            elif event is END:
-                body, self._body = self._body, None
-                self._dispatch(bytes(body or b""))
-                return True
-            elif event is NEED_DATA:
-                self._await_data(now)
+            if event is NEED_DATA:
+                self._await_data()
                 return False
-            else:
-                assert self._body is not None and isinstance(event, bytes)
-                self._body += event  # Not a list of pieces: there may be one for each byte.
-                self._body_size += len(event)
-                self._body_held += len(event)
-                service = self._service
-                service.body_bytes += len(event)
-                if service.body_bytes > service.most_body_bytes:
-                    service.make_room()
-                    if self.state is not RECEIVING:
-                        return False  # It was us.
-                # One-byte chunks: so many bytes can hold the loop for long (limits, loop_budget).
-                clock = time.monotonic()
-                if not budget_end:
-                    budget_end = clock + self._service.config.loop_budget_ms / 1000
-                elif clock > budget_end:
-                    self._continue_later()
-                    return False
+            assert self._body is not None
+            if event is END:
+                body, self._body = self._body, None
+                assert self._request is not None and self._route is not None
+                self._request.body = bytes(body)
+                self._dispatch(self._request, self._route)
+                return True
+            assert isinstance(event, bytes)
+            self._body += event  # Not a list of pieces: there may be one for each byte.
+            self._body_size += len(event)
+            self._body_held += len(event)
+            service.body_bytes += len(event)
+            if service.body_bytes > service.most_body_bytes:
+                service.make_room()
+                if self.state is not RECEIVING:
+                    return False  # It was us.
+            # One-byte chunks: so many bytes can hold the loop for long (limits, loop_budget).
+            clock = time.monotonic()
+            if not budget_end:
+                budget_end = clock + service.config.loop_budget_ms / 1000
+            elif clock > budget_end:
+                self._continue_later()
+                return False
+            event = http.next_event()
 
-    def _await_data(self, now: float) -> None:
+    def _await_data(self) -> None:
         """Nothing whole is here: set the deadline of what has begun."""
-        http, config = self._http, self._service.config
+        http, config, now = self._http, self._service.config, self._service.reactor.now
         if http.state is PEER_IS_DONE:
             self._close(CloseReason.PEER_CLOSED)
             return
@@ -279,6 +285,7 @@ class HttpChannel(Channel):
     def _on_head(self, head: RequestHead) -> bool:
         """Find the route. Return True once the request is dispatched, False if a body follows."""
         service = self._service
+        self._requests += 1
         self._asked, self._asked_at = head.summary, service.reactor.now
         if head.path == "*":
             self._options_of_server(head)
@@ -304,7 +311,7 @@ class HttpChannel(Channel):
             if route.stream:  # The handler iterates over it, whatever there is.
                 request.stream = BodyStream(self._resume_from_worker)
                 request.stream.complete()
-            self._dispatch(b"")
+            self._dispatch(request, route)
             return True
         http = self._http
         if self.state is IDLE:
@@ -319,14 +326,14 @@ class HttpChannel(Channel):
             # RFC 9110 section 10.1.1: the final status at once where the body is not wanted.
             if not route.path:
                 self._keep = False
-                self._dispatch(b"")
+                self._dispatch(request, route)
                 return True
             self._transport.write(CONTINUE)
         self._body_started = service.reactor.now
         self._body_size = 0
         if route.stream:
             self._body_stream = request.stream = BodyStream(self._resume_from_worker)
-            self._dispatch(b"")
+            self._dispatch(request, route)
             if self._body_stream is not None:  # Else it was refused: no worker is free.
                 self._feed_stream()
             return True
@@ -340,18 +347,14 @@ class HttpChannel(Channel):
         allow = ", ".join(sorted(METHODS))
         self.respond(HTTPResponse(b"", 204, {"Allow": allow}))
 
-    def _dispatch(self, body: bytes) -> None:
+    def _dispatch(self, request: HTTPRequest, route: Route) -> None:
         """A request is whole (or streams): hand it to its route."""
         service = self._service
-        request, route = self._request, self._route
-        assert request is not None and route is not None
-        if body:
-            request.body = body
         request._make_bg = service.make_bg
         request.started = now = service.reactor.now
-        self._move(HANDLING)
-        timeout = service.config.handler_timeout
-        self.deadline = now + timeout if timeout else inf
+        assert HANDLING in NEXT[self.state], self.state
+        self.state = HANDLING
+        self.deadline = now + service.handling_time
         try:
             route.run(service.submit, service.handle, request, self.respond)
         except PoolFull:
@@ -423,34 +426,39 @@ class HttpChannel(Channel):
             self._body_stream = None
         service = self._service
         keep = (
-            http.keep_alive
-            and not service.is_stopping
-            and self._requests != service.config.keep_alive_requests
+            http.keep_alive and not service.is_stopping and self._requests != service.most_requests
         )
-        date = service.date_line()
+        heads = service.heads()
         try:
-            reply = make_reply(response, http.head, request, date, keep)
+            data, keep, size, rest = make_reply(response, http.head, request, heads, keep)
         except ValueError as error:
             log.error("%r: the response cannot be sent: %s", request, escape(str(error)))
             self._give_up(response)
             response = plain_error(500)
-            reply = make_reply(response, http.head, request, date, keep)
+            data, keep, size, rest = make_reply(response, http.head, request, heads, keep)
         self._status = response.status
-        self._keep = reply.keep
-        self._sent = reply.size
-        self._send(response, reply)
-
-    def _send(self, response: HTTPResponse, reply: Reply) -> None:
-        transport = self._transport
-        transport.write(reply.data)
+        self._keep = keep
+        self._sent = size
         self.deadline = inf  # From here on the transport watches for progress.
-        self._move(SENDING)
-        if not reply.has_content:
+        assert SENDING in NEXT[self.state], self.state
+        self.state = SENDING
+        self._transport.write(data)
+        if rest is not None and not self._send_rest(response, rest):
+            return  # It is a stream.
+        self._note_answer(REQUEST, response.status, size)
+        if keep and http.has_input() and not self._transport.is_above_low_water:
+            # The next request is here already: its answer can share a send with this one.
+            self._end_cycle()
+
+    def _send_rest(self, response: HTTPResponse, rest: Rest) -> bool:
+        """Send what follows the first bytes; return False where that takes more than a turn."""
+        transport = self._transport
+        if not rest.has_content:
             self._give_up(response)
         elif isinstance(response, StreamResponse):
             self.note(Kind.STREAM_STARTED, response.status)
-            self._start_stream(response, reply)
-            return
+            self._start_stream(response, rest)
+            return False
         else:
             if len(response.body) > JOIN_LIMIT:
                 transport.write(response.body)
@@ -459,10 +467,7 @@ class HttpChannel(Channel):
                 segments, response.segments = response.segments, ()
                 for piece in segments:
                     transport.write(FileRange(*piece) if isinstance(piece, tuple) else piece)
-        self._note_answer(self._status, reply.size)
-        if reply.keep and self._http.buffered and not transport.is_above_low_water:
-            # The next request is here already: its answer can share a send with this one.
-            self._end_cycle()
+        return True
 
     def _end_cycle(self) -> None:
         """A response is out: on to the next request."""
@@ -474,12 +479,14 @@ class HttpChannel(Channel):
             is_stopping = service.is_stopping and self._cause is CloseReason.DONE
             self._close(CloseReason.SHUTDOWN if is_stopping else self._cause)
             return
-        self._move(IDLE)
-        self.deadline = service.reactor.now + service.config.keep_alive_timeout
-        if not self._http.start_next_cycle():
+        assert IDLE in NEXT[self.state], self.state
+        self.state = IDLE
+        self.deadline = service.reactor.now + service.idle_time
+        if self._http.start_next_cycle():
+            if not self._advancing:
+                self._advance()
+        elif not self._transport.is_reading:
             self._transport.resume_reading()
-        elif not self._advancing:
-            self._advance()
 
     def _status_of(self, request: HTTPRequest) -> int:
         return self._status
@@ -513,14 +520,14 @@ class HttpChannel(Channel):
             encode_error(
                 error.status,
                 body,
-                self._service.date_line(),
+                self._service.heads().date,
                 head_only=head is not None and head.method == "HEAD",
             )
         )
         is_late = error.status == 408
         self._close(CloseReason.READ_TIMEOUT if is_late else CloseReason.PROTOCOL_ERROR)
 
-    def _start_stream(self, response: StreamResponse, reply: Reply) -> None:
+    def _start_stream(self, response: StreamResponse, rest: Rest) -> None:
         request, service = self._request, self._service
         assert request is not None
         self._stream = HttpStream(
@@ -530,8 +537,8 @@ class HttpChannel(Channel):
             service.config,
             request,
             response,
-            reply.chunked,
-            reply.length,
+            rest.chunked,
+            rest.length,
             self._on_stream_end,
             service.topics,
             self.note,
@@ -624,6 +631,6 @@ class HttpChannel(Channel):
         """There are too many connections already: say so and close."""
         body = dumps({"error": phrase(503)})
         self._transport.write(
-            encode_error(503, body, self._service.date_line(), "Retry-After: 1\r\n")
+            encode_error(503, body, self._service.heads().date, "Retry-After: 1\r\n")
         )
         self._close(CloseReason.BUSY)

@@ -22,6 +22,8 @@ from ..reactor.transport import CloseReason
 
 # So many events of a connection are kept at least; half as many more, and they are cut back.
 KEPT_EVENTS = 24
+# And of one that has nothing to do: there may be ten thousand of them, and they are to cost little.
+KEPT_IDLE_EVENTS = 8
 # Of what a peer wrote (a target, a command, an error that quotes it), in characters.
 DETAIL_LIMIT = 100
 # Between two log lines about one reason, in seconds: a flood of connections is no flood of lines.
@@ -31,6 +33,7 @@ LOG_INTERVAL = 1.0
 EVENT_WIDTH = 4
 KEPT_VALUES = EVENT_WIDTH * KEPT_EVENTS
 MOST_VALUES = KEPT_VALUES + KEPT_VALUES // 2
+IDLE_VALUES = EVENT_WIDTH * KEPT_IDLE_EVENTS
 
 
 class Kind(Enum):
@@ -107,9 +110,9 @@ def add_note(events: list[Any], now: float, kind: Kind, detail: Any) -> None:
         events += (now, kind, detail, 1)
 
 
-def trim(events: list[Any]) -> None:
-    """Keep the last events, and a first one that says that there were others."""
-    del events[: len(events) - KEPT_VALUES]
+def trim(events: list[Any], kept: int = KEPT_VALUES) -> None:
+    """Keep the last events, and a first one that says that there were others. kept: values."""
+    del events[: len(events) - kept]
     events[1:EVENT_WIDTH] = _EARLIER
 
 

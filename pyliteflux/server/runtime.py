@@ -330,8 +330,10 @@ class Runtime:
                     text = f"send_timeout, {channel.transport.size} bytes wait"
                     channel.note(Kind.DEADLINE, text)
                     channel.transport.abort(CloseReason.SEND_TIMEOUT)
-                elif step_timeout:
-                    channel.check_stream_step(step_timeout)
+                else:
+                    if step_timeout:
+                        channel.check_stream_step(step_timeout)
+                    channel.rest(now - SWEEP_INTERVAL)
             except Exception as error:
                 log.exception("%r failed in the sweep", channel)
                 channel.transport.on_failure(error)

@@ -35,7 +35,7 @@ from ..protocol.push import Announcement
 from ..protocol.scanners import bad_message
 from ..reactor.transport import CloseReason, Transport
 from .acks import ACKED
-from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING
+from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
 from .pushed_channel import PushedChannel
 from .stream import StreamPull
@@ -67,7 +67,6 @@ class TcpChannel(PushedChannel):
     connected_since, last_message: time.time(). topics: what it is subscribed to, None: nothing.
     """
 
-    moves = NEXT
     protocol = "tcp"
     asks = MESSAGE
 
@@ -126,6 +125,10 @@ class TcpChannel(PushedChannel):
         if config.tcp_ping_interval and self._format == "json":
             deadline = min(deadline, self._heard + config.tcp_ping_interval * (1 + self._pinged))
         return deadline
+
+    def _move(self, new: State) -> None:
+        assert new in NEXT[self.state], (self.state, new)
+        self.state = new
 
     # --- from the transport
 
@@ -325,7 +328,7 @@ class TcpChannel(PushedChannel):
             request.new_framing = None
             answer = self._error("Internal Server Error", "internal", request)
         self._sent = size = len(answer)
-        self._note_answer(request.response_status, size)
+        self._note_answer(MESSAGE, request.response_status, size)
         if request.new_framing is None:
             self._transport.write(answer)
         else:

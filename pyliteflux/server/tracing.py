@@ -50,7 +50,7 @@ _HOPS: dict[Callable[..., Any], str] = {
     waker.Waker.drain: "woken: lower the flag, then empty the inbox",
     http_channel.HttpChannel.respond: "the answer is here",
     http_reply.make_reply: "which fields, how framed, who closes",
-    http_response.encode_head: "status line and fields to bytes",
+    http_response.Heads.encode: "status line and fields to bytes",
     http_channel.HttpChannel._end_cycle: "answered: the next request, or close",
     transport.Transport.write: "queue bytes",
     transport.Transport.flush: "end of the turn: send",

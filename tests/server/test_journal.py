@@ -8,12 +8,14 @@ import unittest
 from math import inf
 from typing import Any
 
+from pyliteflux import Router
 from pyliteflux.reactor.transport import CloseReason
 from pyliteflux.server.journal import (
     ANSWERED,
     DETAIL_LIMIT,
     EVENT_WIDTH,
     KEPT_EVENTS,
+    KEPT_IDLE_EVENTS,
     LEVELS,
     MESSAGE,
     MOST_VALUES,
@@ -25,6 +27,7 @@ from pyliteflux.server.journal import (
     add_note,
     trim,
 )
+from tests.fakes import Simulation
 from tests.support import captured_logs
 
 DONE, BUSY, SLOW = CloseReason.DONE, CloseReason.BUSY, CloseReason.SLOW_CLIENT
@@ -108,6 +111,48 @@ class Notes(unittest.TestCase):
         first = 1000 - len(told)
         self.assertEqual(told, [f"request GET /{number}" for number in range(first, 1000)])
         self.assertEqual(texts(story)[1], Kind.EARLIER.value)
+
+
+class Resting(unittest.TestCase):
+    """What is kept of a connection that has nothing to do."""
+
+    def test_an_idle_connection_keeps_fewer_events_and_the_newest(self) -> None:
+        for ask, is_http in (
+            (b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", True),
+            (b"none%d x\n", False),
+        ):
+            with self.subTest(is_http), Simulation(tcp_keep_alive=True) as simulation:
+                client = simulation.http() if is_http else simulation.tcp()
+                for number in range(20):
+                    client.send(ask % number)
+                    simulation.settle()
+                channel = simulation.channel(client)
+                busy = channel.record().events
+                self.assertGreaterEqual(len(busy), EVENT_WIDTH * KEPT_EVENTS)
+                simulation.advance(0.5)
+                self.assertEqual(channel.record().events, busy, "it may go on in a moment")
+                simulation.advance(3)
+                rested = channel.record().events
+                self.assertEqual(len(rested), EVENT_WIDTH * KEPT_IDLE_EVENTS)
+                self.assertIs(rested[1], Kind.EARLIER)
+                self.assertEqual(
+                    rested[EVENT_WIDTH:], busy[-EVENT_WIDTH * (KEPT_IDLE_EVENTS - 1) :]
+                )
+
+    def test_one_that_waits_for_its_handler_keeps_them_all(self) -> None:
+        router = Router()
+        router.register("/slow")(lambda request: "at last")
+        with Simulation(router) as simulation:
+            client = simulation.http()
+            for _ in range(20):
+                client.send(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n")
+                simulation.settle()
+            client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            simulation.settle(jobs=False)
+            channel = simulation.channel(client)
+            kept = len(channel.record().events)
+            simulation.advance(3, jobs=False)
+            self.assertEqual(len(channel.record().events), kept)
 
 
 class Words(unittest.TestCase):

@@ -480,7 +480,7 @@ class ChunkFraming(unittest.TestCase):
 
     def wire_taken(self, extension: int, limit: int) -> int:
         """Return how many bytes of one-byte chunks with such an extension are read."""
-        body = ChunkedBody(DEFAULT_LIMITS._replace(body=limit))
+        body = ChunkedBody(DEFAULT_LIMITS, limit)
         chunk = b"1;" + b"e" * extension + b"\r\nx\r\n"
         taken = 0
         for _ in range(limit):
@@ -492,7 +492,7 @@ class ChunkFraming(unittest.TestCase):
         return taken
 
     def test_a_body_of_one_byte_chunks_passes(self) -> None:
-        body = ChunkedBody(DEFAULT_LIMITS._replace(body=50_000))
+        body = ChunkedBody(DEFAULT_LIMITS, 50_000)
         data = bytearray(b"1\r\nx\r\n" * 50_000)
         size = 0
         while data:

@@ -127,8 +127,8 @@ class PlantedBugs(unittest.TestCase):
         self.expect(TopicLog, "trim", trim, "pushes", first=13)
 
     def test_a_deadline_that_is_not_set(self) -> None:
-        def wait(channel: Any, now: float, inner: Any = HttpChannel._await_data) -> None:
-            inner(channel, now)
+        def wait(channel: Any, inner: Any = HttpChannel._await_data) -> None:
+            inner(channel)
             if channel.state.name == "RECEIVING":
                 channel.deadline = float("inf")
 
@@ -184,7 +184,7 @@ class PlantedBugs(unittest.TestCase):
         def on_eof(transport: Any, inner: Any = Transport._on_eof) -> None:
             inner(transport)
             if transport.is_open and not transport._interest & 1:
-                transport._wants_read = True
+                transport.is_reading = True
                 transport._watch()
 
         self.expect(Transport, "_on_eof", on_eof, "kernel")
