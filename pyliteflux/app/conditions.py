@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from calendar import timegm
+from datetime import datetime
 from typing import NamedTuple
 
 from ..headers import Headers, date_field
@@ -31,6 +31,7 @@ _RFC850_DATE = re.compile(
     rf"[A-Za-z]{{6,9}}, ([0-9]{{2}})-([A-Za-z]{{3}})-([0-9]{{2}}) {_CLOCK} GMT"
 )
 _ASCTIME_DATE = re.compile(rf"[A-Za-z]{{3}} ([A-Za-z]{{3}}) ([ 0-9][0-9]) {_CLOCK} ([0-9]{{4}})")
+_EPOCH = datetime(1970, 1, 1).toordinal()
 
 
 class Validators(NamedTuple):
@@ -80,7 +81,9 @@ def parse_http_date(text: str) -> int | None:
         return None
     if not (1 <= int(day) <= 31 and hour < 24 and minute < 60 and second <= 60 and int(year)):
         return None
-    return timegm((int(year), month_number, int(day), hour, minute, second))
+    # As `calendar.timegm` does it. That module brings in `locale`; this one is there anyway.
+    days = datetime(int(year), month_number, 1).toordinal() - _EPOCH + int(day) - 1
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
 def parse_etags(text: str) -> list[str] | None:

@@ -8,12 +8,11 @@ Chapter: docs/running.md.
 
 from __future__ import annotations
 
-import html
 import linecache
 import traceback
 from typing import Any
 
-from .response import HTMLResponse
+from .response import HTMLResponse, escape_html
 
 _CONTEXT = 3  # Lines shown before and after the one that raised.
 _MAX_FRAMES = 30  # Calls shown, the last ones. A recursion has a thousand.
@@ -64,19 +63,19 @@ def debug_page(request: Any, error: BaseException) -> HTMLResponse:
     parts = [_frame(frame) for frame in frames[:_MAX_FRAMES]]
     if len(frames) > _MAX_FRAMES:
         parts.append(f"<p>and {len(frames) - _MAX_FRAMES} calls before these.</p>")
-    trace = html.escape("".join(traceback_of(error)))
+    trace = escape_html("".join(traceback_of(error)))
     headers = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+        f"<dt>{escape_html(name)}</dt><dd>{escape_html(value)}</dd>"
         for name, value in request.headers.pairs()
     )
-    kind = html.escape(type(error).__name__)
+    kind = escape_html(type(error).__name__)
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8>"
         f"<meta name=viewport content='width=device-width'>"
         f"<title>{kind}</title><style>{_STYLE}</style>"
-        f"<h1><b>{kind}</b>: {html.escape(text_of(error))}</h1>"
-        f"<p>{html.escape(request.method)} {html.escape(request.target)}"
-        f" <small>request {html.escape(request.request_id)}</small></p>"
+        f"<h1><b>{kind}</b>: {escape_html(text_of(error))}</h1>"
+        f"<p>{escape_html(request.method)} {escape_html(request.target)}"
+        f" <small>request {escape_html(request.request_id)}</small></p>"
         f"{''.join(parts)}"
         f"<details><summary>Traceback as text</summary><pre>{trace}</pre></details>"
         f"<details><summary>Request fields</summary><dl>{headers}</dl></details>"
@@ -92,6 +91,6 @@ def _frame(frame: traceback.FrameSummary) -> str:
         line = linecache.getline(frame.filename, at)
         if line:
             element = "mark" if at == number else "code"
-            lines.append(f"<{element}>{html.escape(f'{at:5} {line.rstrip()}')}</{element}>")
-    where = f"<b>{html.escape(frame.name)}</b> in {html.escape(f'{frame.filename}:{number}')}"
+            lines.append(f"<{element}>{escape_html(f'{at:5} {line.rstrip()}')}</{element}>")
+    where = f"<b>{escape_html(frame.name)}</b> in {escape_html(f'{frame.filename}:{number}')}"
     return f"<h2>{where}</h2><pre>{''.join(lines)}</pre>"

@@ -8,7 +8,6 @@ Chapter: docs/requests-and-responses.md.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -26,6 +25,14 @@ JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 BYTES = "application/octet-stream"
+
+# As `html.escape` does it. That module brings in all 2231 named characters of HTML: 1.5 ms.
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+
+
+def escape_html(text: str) -> str:
+    """Return text that is safe between tags and inside a quoted attribute."""
+    return text.translate(_ESCAPES)
 
 
 class HTTPResponse:
@@ -197,7 +204,7 @@ class RedirectResponse(HTTPResponse):
         if _OTHER_HOST(location):
             raise ValueError(f"the location {location!r} would lead to another host")
         target = quote(location, safe=_URL_SAFE)
-        page = f'<a href="{html.escape(target)}">moved</a>\n'
+        page = f'<a href="{escape_html(target)}">moved</a>\n'
         super().__init__(page, status, headers, HTML)
         self.headers["Location"] = target
 

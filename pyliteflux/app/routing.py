@@ -14,7 +14,6 @@ Chapter: docs/requests-and-responses.md.
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -66,6 +65,9 @@ CONVERTERS = {
     "float": _Converter(r"[0-9]{1,100}(?:\.[0-9]{1,100})?", float),
     "str": _Converter(r"(?s:.+)", str),
 }
+# CO_COROUTINE and CO_ASYNC_GENERATOR, the marks of an `async def`. Module `inspect` has them, and
+# brings in the compiler's tables: a tenth of what `import pyliteflux` takes.
+_ASYNC = 0x80 | 0x200
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([a-z]+))?\}").fullmatch
 
 
@@ -146,6 +148,8 @@ class Route:
     @property
     def place(self) -> str:
         """Where the handler was written: "file:line"."""
+        import inspect  # Not above, as `_ASYNC` says; asked for in warnings only.
+
         handler = inspect.unwrap(self.handler)
         code = getattr(handler, "__code__", None)
         if code is None:
@@ -471,14 +475,16 @@ def _check_handler(handler: Any, path: str) -> None:
     while isinstance(function, functools.partial):
         function = function.func
     call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
-    if any(
-        check(item)
-        for check in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-        for item in (function, call)
-    ):
+    if _is_async(function) or _is_async(call):
         raise RouteError(
             f"the handler of {path!r} is async: write a plain def, it runs on a worker thread"
         )
+
+
+def _is_async(function: Any) -> bool:
+    if hasattr(function, "_is_coroutine_marker"):  # Python 3.12: `inspect.markcoroutinefunction`.
+        return True
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _ASYNC)
 
 
 def _check_framing(framing: Any, path: str, protocol: str) -> None:

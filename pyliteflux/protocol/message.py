@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
@@ -394,9 +395,10 @@ def _json_event(type: str, value: dict[str, Any], id: Any) -> bytes:
 _NAME_START = (
     r"A-Z_a-z\xc0-\xd6\xd8-\xf6\xf8-\xff\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3"
 )
-_is_name = re.compile(rf"[{_NAME_START}][{_NAME_START}0-9.\-]*").fullmatch
-# XML 1.0 section 2.2: what no document can hold, not even as a reference.
-_not_xml = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_is_ascii_name = re.compile(r"[A-Z_a-z][A-Z_a-z0-9.\-]*").fullmatch
+# XML 1.0 section 2.2: what no document can hold, not even as a reference. Said by what it is,
+# not by what is left: ranges up to U+10FFFF take ten times as long to compile.
+_not_xml = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = str.maketrans(
     {
         "&": "&amp;",
@@ -408,6 +410,12 @@ _ESCAPES = str.maketrans(
         "\r": "&#13;",  # A parser reads a raw one as LF.
     }
 )
+
+
+@cache
+def _name() -> re.Pattern[str]:
+    """What a name may be. Compiled for the first one that is not ASCII: that takes 4 ms."""
+    return re.compile(rf"[{_NAME_START}][{_NAME_START}0-9.\-]*")
 
 
 def _escape(text: str) -> str:
@@ -444,7 +452,7 @@ def _write(parts: list[str], name: str, attributes: str, value: Any) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             text = key if isinstance(key, str) else _scalar(key, "null")
-            if _is_name(text):
+            if _is_ascii_name(text) or _name().fullmatch(text):
                 _write(parts, text, "", item)
             else:
                 _write(parts, "item", f' key="{_escape(text)}"', item)

@@ -16,7 +16,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import FrameType
 
 from ..log import framework as log
@@ -29,8 +28,8 @@ SHORTEST_INTERVAL = 0.1
 # Places that are remembered; those after them are not reported.
 MOST_PLACES = 1000
 
-_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
-_STANDARD_LIBRARY = str(Path(os.__file__).resolve().parent) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
+_STANDARD_LIBRARY = os.path.dirname(os.path.realpath(os.__file__)) + os.sep
 _INSTALLED = os.sep + "site-packages" + os.sep
 
 

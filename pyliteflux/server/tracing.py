@@ -10,10 +10,10 @@ Chapter: docs/life-of-a-request.md.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import PurePath
 from types import CodeType, FrameType
 from typing import Any
 
@@ -118,6 +118,6 @@ class Tracer:
 
 def hop_line(thread: str, file: str, function: str, what: str) -> str:
     """Return ``thread  module  function  what``, in columns."""
-    module = "/".join(PurePath(file).parts[-2:])
+    module = "/".join(file.split(os.sep)[-2:])
     kind = thread.split("-")[1] if thread.startswith("pyliteflux-") else "reactor"
     return f"{kind:<8} {module:<26} {function.removesuffix('.__init__'):<27} {what}"

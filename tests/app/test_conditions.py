@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import time
 import unittest
 
@@ -36,6 +37,14 @@ class Dates(unittest.TestCase):
     def test_what_is_sent_can_be_read_back(self) -> None:
         for moment in (0, MOMENT, 2**31, 253402300799):
             self.assertEqual(parse_http_date(http_date(moment)), moment)
+
+    def test_every_day_is_counted_as_the_calendar_module_counts_it(self) -> None:
+        for year in (1, 1899, 1900, 1970, 1999, 2000, 2023, 2024, 9999):
+            for number, month in enumerate(calendar.month_abbr[1:], 1):
+                for day in (1, 28, 29, 30, 31):  # One too many is the next month's.
+                    text = f"Sun, {day:02} {month} {year:04} 23:59:60 GMT"
+                    moment = calendar.timegm((year, number, day, 23, 59, 60))
+                    self.assertEqual(parse_http_date(text), moment, text)
 
     def test_a_year_of_two_digits_is_never_over_fifty_years_ahead(self) -> None:
         limit = time.gmtime().tm_year + 50

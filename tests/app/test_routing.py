@@ -196,6 +196,12 @@ class RegistrationTests(unittest.TestCase):
                         "a" if protocol == "tcp" else "/a", protocol=protocol
                     )(bad)  # fmt: skip
 
+    @unittest.skipUnless(hasattr(inspect, "markcoroutinefunction"), "since Python 3.12")
+    def test_a_plain_function_that_is_marked_as_async_is_refused(self) -> None:
+        marked = inspect.markcoroutinefunction(lambda request: None)  # type: ignore[attr-defined]
+        with self.assertRaisesRegex(RouteError, "async.*plain def"):
+            Router().register("/a")(marked)
+
     def test_a_handler_must_be_callable(self) -> None:
         with self.assertRaisesRegex(RouteError, "cannot be called"):
             Router().register("/a")("not a function")  # type: ignore[type-var]

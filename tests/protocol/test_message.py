@@ -309,6 +309,12 @@ class Answers(unittest.TestCase):
             ("xml", "a\nb\r\n", NO_ID, "<response>a&#10;b&#13;&#10;</response>"),
             ("xml", b"a\xff", NO_ID, "<response>a\ufffd</response>"),
             ("xml", {"名": 2.5}, NO_ID, "<response><名>2.5</名></response>"),
+            (
+                "xml",
+                {"é1": 2, "1é": 3},
+                NO_ID,
+                '<response><é1>2</é1><item key="1é">3</item></response>',
+            ),
             ("xml", "\x00\x1b\ud800\uffff😀", NO_ID, "<response>" + "\ufffd" * 4 + "😀</response>"),
             (
                 "xml",
