@@ -20,7 +20,7 @@ BAR = 440  # the length of the longest
 ROW = 22
 HEADING = 40
 GAP = 14
-CLIP = 8.0  # A bar longer than so many of ours is cut: others could not be told apart.
+CLIP = 5.0  # A bar longer than so many of ours is cut: others could not be told apart.
 
 STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .chart import chart
-from .scenarios import GROUPS, Scenario
+from .scenarios import GROUPS, SCENARIOS, Scenario
 
 BASELINES = ("pyliteflux-inline", "pyliteflux")  # The first that was measured is 1.00.
 OURS = ("pyliteflux", "pyliteflux-inline")
@@ -148,6 +148,47 @@ def markdown_table(part: Report) -> Iterator[str]:
         yield f"| {' | '.join([name, *cells])} |"
 
 
+# --- pieces of a long run
+
+
+def merged(old: Report, new: Report) -> Report:
+    """Return `new` and what of `old` it does not have: a scenario is replaced as a whole.
+
+    Raises ValueError where the two must not stand on one page.
+    """
+    before, now = old["setting"], new["setting"]
+    for name in now:
+        if name not in ("date", "versions") and before.get(name) != now[name]:
+            raise ValueError(f"{name} was {before.get(name)!r} and is {now[name]!r}")
+    for name, version in now["versions"].items():
+        if before["versions"].get(name, version) != version:
+            raise ValueError(f"{name} was {before['versions'][name]} and is {version}")
+    scenarios = {**old["scenarios"], **new["scenarios"]}
+    return {
+        "setting": {**now, "versions": {**before["versions"], **now["versions"]}},
+        # In the order of the tables, whatever the order of the runs.
+        "scenarios": {s.name: scenarios[s.name] for s in SCENARIOS if s.name in scenarios},
+        "skipped": {
+            **{name: why for name, why in old["skipped"].items() if name not in new["scenarios"]},
+            **new["skipped"],
+        },
+    }
+
+
+def with_earlier(report: Report, folder: Path) -> tuple[Report, str]:
+    """Return the report together with what `folder` has of earlier runs, and a word on that."""
+    file = folder / "results.json"
+    if not file.exists():
+        return report, ""
+    old = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        together = merged(old, report)
+    except (ValueError, KeyError) as reason:
+        return report, f"earlier results are not kept: {reason}"
+    kept = [name for name in old["scenarios"] if name not in report["scenarios"]]
+    return together, f"kept from earlier runs: {', '.join(kept)}" if kept else ""
+
+
 # --- the page
 
 
@@ -198,7 +239,11 @@ def page(report: Report) -> str:
         "of all threads and processes of the server. **ratio:** to `pyliteflux-inline` (or "
         "`pyliteflux` where that is not in the table), the median of the rounds' ratios. "
         "**floors:** the same, to `select` + `recv` + `send` in bare Python with a constant "
-        "answer.",
+        "answer. **per second:** what one processor reached here; compare it within a table only.",
+        "- **Charts:** a bar is the median; blue is ours, the palest one the floor. The line at "
+        "its end goes from the best round to the worst; two strokes through a bar mean that it goes on "
+        "(the number behind it is right).",
+        "- **Doubt:** two rows whose `from - to` overlap are not told apart by this run.",
         "",
         "## In short",
         "",

@@ -30,9 +30,9 @@ from tests.runner import OWN_VERSION, VERSIONS, find_python
 
 from .generators import Built, load_with_wrk, warm_up
 from .load import Result
-from .report import Measure, Report, described, rows, text_table, write
+from .report import Measure, Report, described, rows, text_table, with_earlier, write
 from .scenarios import FILE_SIZE, PEERS, SCENARIOS, Peer, Scenario
-from .servers import ROOT, Cores, Running, Unfit, verify
+from .servers import ROOT, Cores, Running, Unfit, compiling, verify, verify_push
 
 IMPORTS = 5  # imports in each turn, of which the best counts
 
@@ -71,7 +71,9 @@ class Bench:
         server = Running(peer, self.options.python, self.cores, environment)
         try:
             port = server.ports[scenario.kind in ("tcp", "push")]
-            if scenario.kind not in ("push", "file"):
+            if scenario.kind == "push":
+                verify_push(port, scenario, peer.wire)
+            elif scenario.kind != "file":  # Of that, `measure_of` looks at the size.
                 verify(port, scenario)
             if scenario.kind == "start":
                 return Measure((time.monotonic() - server.started) * 1e3)
@@ -139,6 +141,7 @@ class Bench:
                 done = subprocess.run(
                     [self.options.python, "-c", _IMPORT, peer.imports],
                     cwd=ROOT,
+                    env=compiling(),
                     capture_output=True,
                     text=True,
                 )
@@ -151,7 +154,7 @@ class Bench:
 
 
 def measure_of(result: Result, used: float, scenario: Scenario) -> Measure:
-    """Return the turn that `result` and the CPU seconds of the server make."""
+    """Return the turn that `result` and the CPU seconds of the server make. Raises Unfit."""
     cost = used / result.answered * 1e6
     extra = {"CPU µs/answer": cost}
     for percent in (50, 99) if result.latencies else ():
@@ -159,6 +162,8 @@ def measure_of(result: Result, used: float, scenario: Scenario) -> Measure:
         extra[f"p{percent} µs"] = result.latencies[index] * 1e6
     figure = cost
     if scenario.kind == "file":
+        if result.received < result.answered * FILE_SIZE:
+            raise Unfit(f"sends {result.received / result.answered:.0f} bytes, not {FILE_SIZE}")
         figure = used / (result.received / 1e6) * 1e6
     elif scenario.unit == "µs to the answer":
         figure = extra.get("p50 µs", cost)
@@ -179,9 +184,10 @@ def run(bench: Bench) -> Report:
         turns: dict[str, list[Measure]] = {
             peer.name: [] for peer in peers if peer.serves(scenario) and peer.name not in gone
         }
-        for number in range(options.rounds):
+        rounds = min(options.rounds, scenario.rounds or options.rounds)
+        for number in range(rounds):
             for peer in [peer for peer in peers if peer.name in turns]:
-                progress(f"{scenario.name}: round {number + 1} of {options.rounds}, {peer.name}")
+                progress(f"{scenario.name}: round {number + 1} of {rounds}, {peer.name}")
                 try:
                     turns[peer.name].append(bench.measure(peer, scenario))
                 except Unfit as reason:
@@ -302,7 +308,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--scenarios", type=lambda text: _chosen(SCENARIOS, text), default=list(SCENARIOS),
         metavar="A,B",
     )  # fmt: skip
-    add("--seconds", type=float, default=3.0, help="of load in each turn (default 3)")
+    add("--seconds", type=float, default=1.0, help="of load in each turn (default 1)")
     add("--rounds", type=int, default=3, help="turns of each peer (default 3)")
     add("--connections", type=int, default=64, help="clients at once (default 64)")
     add("--subscribers", type=int, default=500, help="clients of a broadcast (default 500)")
@@ -367,6 +373,9 @@ def main() -> None:
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
     if options.write:
+        report, word = with_earlier(report, options.write)
+        if word:
+            print(word)
         print("written:", *write(report, options.write))
 
 

@@ -60,6 +60,8 @@ class Peer(NamedTuple):
 
 # What a whole framework for HTTP does; tornado and socketify lack some of it.
 HTTP = "hello http start idle file middlewares"
+# Another variant of a peer that is in all the tables: its difference shows in these.
+SIBLING = "hello start middlewares"
 
 
 def _peer(name: str, module: str, argument: str, kinds: str, imports: str, *needs: str) -> Peer:
@@ -79,7 +81,7 @@ PEERS = (
         "starlette",
     ),
     _peer(
-        "uvicorn-fast-def", "uvicorn_app", "fast-def", HTTP, "",
+        "uvicorn-fast-def", "uvicorn_app", "fast-def", SIBLING, "",
         "uvicorn", "httptools", "uvloop", "starlette",
     ),
     _peer(
@@ -87,11 +89,12 @@ PEERS = (
         "uvicorn", "h11", "starlette",
     ),
     _peer("aiohttp", "aiohttp_app", "", HTTP + " import", "aiohttp.web", "aiohttp"),
+    _peer("aiohttp-uvloop", "aiohttp_app", "uvloop", HTTP, "", "aiohttp", "uvloop"),
     _peer(
         "tornado", "tornado_app", "", "hello http start idle file import", "tornado.web", "tornado",
     ),
     _peer(
-        "waitress-flask", "waitress_app", "flask", HTTP + " import", "flask, waitress",
+        "waitress-flask", "waitress_app", "flask", SIBLING + " import", "flask, waitress",
         "waitress", "flask",
     ),
     _peer(
@@ -99,7 +102,7 @@ PEERS = (
         "waitress", "bottle",
     ),
     _peer("gunicorn-gthread", "gunicorn_app", "gthread", HTTP, "", "gunicorn", "flask"),
-    _peer("gunicorn-sync", "gunicorn_app", "sync", HTTP, "", "gunicorn", "flask"),
+    _peer("gunicorn-sync", "gunicorn_app", "sync", SIBLING, "", "gunicorn", "flask"),
     _peer("nginx", "nginx_app", "", "file", ""),
     _peer("asyncio", "asyncio_tcp", "", "tcp push", ""),
     _peer("uvloop", "asyncio_tcp", "uvloop", "tcp push", "", "uvloop"),
@@ -112,7 +115,8 @@ class Scenario(NamedTuple):
 
     kind: which load; tag: which peers; size: bytes that the body must have (-1: any);
     connections: 0 for what the command line says; unit: of the figure, which is CPU time per
-    answer unless the kind knows better; shows: what else the table has a column for.
+    answer unless the kind knows better; shows: what else the table has a column for; rounds: at
+    most so many, 0 for any.
     """
 
     name: str
@@ -132,6 +136,7 @@ class Scenario(NamedTuple):
     connections: int = 0
     middlewares: int = 0
     shows: tuple[str, ...] = ()
+    rounds: int = 0
 
     def request(self) -> str:
         """One request as it goes over the wire; see `load.NUMBER`."""
@@ -208,7 +213,7 @@ SCENARIOS = (
     ),
     Scenario(
         "idle", "connections", "memory of an idle kept connection", kind="idle", tag="idle",
-        answer=HELLO, unit="KB each", shows=("a request among them",),
+        answer=HELLO, unit="KB each", shows=("a request among them",), rounds=1,
     ),
     Scenario(
         "tcp", "tcp", "a JSON line echoed", kind="tcp", tag="tcp",

@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from .load import NUMBER, parse_response
-from .scenarios import Peer, Scenario
+from .load import NUMBER, WIRES, parse_response
+from .scenarios import PUSHED, RESP_PUBLISH, Peer, Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 20.0  # seconds for a peer to import, bind and accept
@@ -69,6 +69,15 @@ class Cores(NamedTuple):
         """Keep this process, and the load it starts from now on, off the server's core."""
         if self.load:
             os.sched_setaffinity(0, self.load)
+
+
+def compiling() -> dict[str, str]:
+    """Return an environment in which Python keeps what it compiles.
+
+    Installed peers come compiled; who runs from a checkout must not be compiled at each start.
+    """
+    forbidden = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    return {name: value for name, value in os.environ.items() if name not in forbidden}
 
 
 # --- what a process has used
@@ -155,7 +164,7 @@ class Running:
             self.process = subprocess.Popen(
                 [peer.python or python, "-m", module, *peer.argument.split()],
                 cwd=ROOT,
-                env={**os.environ, **(environment or {})},
+                env={**compiling(), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self.stderr,
@@ -247,6 +256,28 @@ def verify(port: int, scenario: Scenario) -> None:
                 raise Unfit(f"answers {len(body)} bytes, not {scenario.size}")
             if scenario.answer is not None and json.loads(body) != scenario.answer:
                 raise Unfit(f"answers {body[:80]!r}")
+
+
+def verify_push(port: int, scenario: Scenario, wire: str) -> None:
+    """Raise Unfit unless what one client broadcasts reaches another, to the byte."""
+    ask = RESP_PUBLISH if wire == "resp" else scenario.request()
+    address = ("127.0.0.1", port)
+    with (
+        socket.create_connection(address, ANSWER_TIMEOUT) as subscriber,
+        socket.create_connection(address, ANSWER_TIMEOUT) as asker,
+    ):
+        subscriber.sendall(WIRES[wire].subscribe)
+        subscriber.recv(4096)  # The answer: from now on it is one of those that are told.
+        asker.sendall(ask.encode())
+        received = b""
+        while PUSHED.encode() not in received:
+            try:
+                data = subscriber.recv(4096)
+            except OSError:
+                data = b""
+            if not data:
+                raise Unfit(f"delivers {received[:80]!r}")
+            received += data
 
 
 def _next_answer(

@@ -371,6 +371,64 @@ class Written(unittest.TestCase):
             self.assertIn(kind, dark)
 
 
+class Pieces(unittest.TestCase):
+    """A long run in pieces: what earlier ones have written is kept where it fits."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def piece(self, name: str, figure: float, **setting: object) -> report.Report:
+        made = report.rows(turns(pyliteflux=[figure]))
+        return {
+            "setting": {**SETTING, **setting},
+            "scenarios": {name: report.described(SCENARIO[name], made)},
+            "skipped": {name: {"nobody": f"at {figure}"}},
+        }
+
+    def write(self, piece: report.Report) -> tuple[report.Report, str]:
+        together, word = report.with_earlier(piece, self.folder)
+        report.write(together, self.folder)
+        return together, word
+
+    def figures(self, together: report.Report) -> dict[str, float]:
+        return {name: part["rows"][0]["median"] for name, part in together["scenarios"].items()}
+
+    def test_the_first_piece_has_nothing_to_be_merged_with(self):
+        together, word = self.write(self.piece("hello", 20.0))
+        self.assertEqual((self.figures(together), word), ({"hello": 20.0}, ""))
+
+    def test_other_scenarios_are_kept_and_the_same_one_is_replaced(self):
+        self.write(self.piece("tcp", 9.0))
+        self.write(self.piece("hello", 20.0))
+        versions = {"wrk": "4.2.0", "redis": "7.0"}
+        together, word = self.write(
+            self.piece("hello", 21.0, date="2030-01-03", versions=versions)
+        )  # fmt: skip
+        self.assertEqual(word, "kept from earlier runs: tcp")
+        # In the order of the table of scenarios.
+        self.assertEqual(list(self.figures(together).items()), [("hello", 21.0), ("tcp", 9.0)])
+        self.assertEqual(
+            together["skipped"], {"tcp": {"nobody": "at 9.0"}, "hello": {"nobody": "at 21.0"}}
+        )
+        self.assertEqual(together["setting"]["date"], "2030-01-03")
+        self.assertEqual(together["setting"]["versions"], versions)
+
+    def test_what_was_measured_otherwise_is_not_mixed_in(self):
+        for change, said in (
+            ({"machine": "Another"}, "machine was 'A processor' and is 'Another'"),
+            ({"seconds": 9.0}, "seconds was 3.0 and is 9.0"),
+            ({"versions": {"wrk": "5.0"}}, "wrk was 4.2.0 and is 5.0"),
+        ):
+            with self.subTest(said):
+                self.write(self.piece("tcp", 9.0))
+                together, word = self.write(self.piece("hello", 20.0, **change))
+                self.assertEqual(self.figures(together), {"hello": 20.0})
+                self.assertEqual(word, f"earlier results are not kept: {said}")
+                (self.folder / "results.json").unlink()
+
+
 class Tables(unittest.TestCase):
     """The tables of peers and scenarios."""
 
@@ -464,6 +522,31 @@ class Turns(unittest.TestCase):
             with self.assertRaisesRegex(servers.Unfit, "not installed.*no_such_thing"):
                 self.bench().measure(peer._replace(imports="no_such_thing"), SCENARIO["import"])
 
+    def test_a_scenario_may_want_fewer_rounds(self):
+        bench = self.bench("--rounds=3")
+        bench.options.scenarios = [SCENARIO["hello"]._replace(rounds=1), SCENARIO["hello"]]
+        bench.options.peers = [PEER["floor"]]
+        measured = mock.patch.object(run.Bench, "measure", return_value=Measure(1.0))
+        with measured as measure, contextlib.redirect_stdout(io.StringIO()):
+            run.run(bench)
+        self.assertEqual(measure.call_count, 1 + 3)
+
+    def test_what_is_pushed_must_arrive_to_the_byte(self):
+        def answer(client: socket.socket) -> None:
+            while client.recv(65536):
+                client.sendall(b'{"message": "subscribed"}\n')
+
+        patient = mock.patch.object(servers, "ANSWER_TIMEOUT", 0.2)
+        with tiny_server(answer) as port, patient:
+            with self.assertRaisesRegex(servers.Unfit, "delivers b''"):
+                servers.verify_push(port, SCENARIO["push"], "json")
+
+    def test_a_server_may_keep_what_it_has_compiled(self):
+        with mock.patch.dict("os.environ", {"PYTHONDONTWRITEBYTECODE": "1", "KEPT": "1"}):
+            environment = servers.compiling()
+        self.assertNotIn("PYTHONDONTWRITEBYTECODE", environment)
+        self.assertEqual(environment["KEPT"], "1")
+
     def test_what_children_have_used_counts_as_their_parents(self):
         code = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
         child = "print('up', flush=True); input()"
@@ -492,6 +575,11 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(hello.figure, 25_000.0)
         self.assertAlmostEqual(hello.extra["p99 µs"], 9000.0)
         self.assertEqual(hello.per_second, 2.0)
+
+    def test_a_file_that_came_short_is_no_figure(self):
+        result = load.Result(4, 2.0, 0, 0, (), 300_000_000)
+        with self.assertRaisesRegex(servers.Unfit, "sends 75000000 bytes"):
+            run.measure_of(result, 0.1, SCENARIO["file"])
 
     def test_names_that_do_not_exist_are_refused(self):
         with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:

@@ -1,4 +1,6 @@
-"""aiohttp on its own server and asyncio's own loop."""
+"""aiohttp on its own server and asyncio's own loop. Variant `uvloop`: on that one."""
+
+import sys
 
 from aiohttp import web
 
@@ -51,6 +53,11 @@ def add_field(name):
 
 
 if __name__ == "__main__":
+    loop = None
+    if sys.argv[1:] == ["uvloop"]:
+        import uvloop
+
+        loop = uvloop.new_event_loop()
     app = web.Application(
         middlewares=[add_field(f"x-middleware-{number + 1}") for number in range(MIDDLEWARES)]
     )
@@ -67,4 +74,4 @@ if __name__ == "__main__":
     )
     listener = listening_socket()
     announce(listener.getsockname()[1])
-    web.run_app(app, sock=listener, access_log=None, print=None)
+    web.run_app(app, sock=listener, access_log=None, print=None, loop=loop)

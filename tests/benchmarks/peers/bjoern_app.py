@@ -1,6 +1,7 @@
 """Falcon (WSGI) on bjoern (C, libev): one thread, handlers on the event loop."""
 
 import os
+import socket
 
 import bjoern
 import falcon
@@ -65,5 +66,8 @@ if __name__ == "__main__":
     app.add_route("/large", Large())
     app.add_route("/stream", Stream())
     app.add_route("/file", File())
-    announce(bjoern.listen(app, "127.0.0.1", 0).getsockname()[1])
+    listener = bjoern.listen(app, "127.0.0.1", 0)
+    # Its connections inherit this. Without it each chunk of a stream waits for Nagle's algorithm.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    announce(listener.getsockname()[1])
     bjoern.run()

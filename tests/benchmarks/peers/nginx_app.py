@@ -15,6 +15,7 @@ events {{ worker_connections 8192; }}
 http {{
     access_log off;
     sendfile on;
+    tcp_nopush on;
     keepalive_requests 1000000000;
     client_body_temp_path {folder};
     proxy_temp_path {folder};

@@ -16,4 +16,8 @@ if __name__ == "__main__":
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     listener = listening_socket()
     announce(listener.getsockname()[1])
-    waitress.create_server(app, sockets=[listener]).run()
+    # Its default is to accept 100 connections and let all others wait unserved; thousands of them
+    # need poll, as select sees 1024 descriptors at most.
+    waitress.create_server(
+        app, sockets=[listener], connection_limit=10_000, asyncore_use_poll=True
+    ).run()
