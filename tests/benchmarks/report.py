@@ -241,8 +241,8 @@ def page(report: Report) -> str:
         "**floors:** the same, to `select` + `recv` + `send` in bare Python with a constant "
         "answer. **per second:** what one processor reached here; compare it within a table only.",
         "- **Charts:** a bar is the median; blue is ours, the palest one the floor. The line at "
-        "its end goes from the best round to the worst; two strokes through a bar mean that it goes on "
-        "(the number behind it is right).",
+        "its end goes from the best round to the worst; two strokes through a bar mean that it "
+        "goes on (the number behind it is right).",
         "- **Doubt:** two rows whose `from - to` overlap are not told apart by this run.",
         "",
         "## In short",
