@@ -42,6 +42,7 @@ from pyliteflux.app.response import make_response
 from pyliteflux.headers import Headers, date_field
 from pyliteflux.protocol.framers import Framing
 from pyliteflux.protocol.http_connection import HttpConnection
+from pyliteflux.protocol.http_response import Heads
 from pyliteflux.protocol.message import decode, encode_answer
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import Transport
@@ -272,7 +273,7 @@ class HttpByHand:
         self._router = make_router()
         self._pipeline = Pipeline(self._config, MiddlewareManager(), TaskQueue(1))
         self._machines = [HttpConnection() for _ in range(count)]
-        self._date = f"Date: {date_field(time.gmtime())}\r\n"
+        self._heads = Heads(f"Date: {date_field(time.gmtime())}\r\n")
         self._varied = SCENARIO["varied"].request().encode()
         self._number = 10**9
 
@@ -314,7 +315,7 @@ class HttpByHand:
         watch.time(
             "reply",
             lambda: [
-                make_reply(response, head, one, self._date, True)
+                make_reply(response, head, one, self._heads, True)
                 for response, head, one in zip(responses, heads, made)
             ],
         )
