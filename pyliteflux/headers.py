@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 # RFC 9110 section 5.6.2, token.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -97,15 +98,30 @@ def says_close(values: Iterable[str]) -> bool:
     )
 
 
-def check_field(name: str, value: str) -> None:
-    """Let a field to be sent pass, or raise ValueError that names what is wrong with it."""
-    if not isinstance(name, str) or not _IS_TOKEN(name):
+# Names of fields that were sent: an app has a few dozen.
+@lru_cache(maxsize=256)
+def _checked_name(name: str) -> str:
+    """Return a name in lower case. Raises ValueError where it is none."""
+    if not _IS_TOKEN(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 section 5.6.2)")
+    return name.lower()
+
+
+def check_field(name: str, value: str) -> str:
+    """Let a field to be sent pass, or raise ValueError that names what is wrong with it.
+
+    Returns the name in lower case.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"header name {name!r} is not a token: it is no str")
+    lower = _checked_name(name)
     if not isinstance(value, str):
         raise ValueError(f"header {name}: the value must be a str, not {type(value).__name__}")
-    bad = _BAD_IN_VALUE(value)
-    if bad is not None:
-        raise ValueError(f"header {name}: {bad.group()!r} is not allowed in a value")
+    if not (value.isascii() and value.isprintable()):
+        bad = _BAD_IN_VALUE(value)  # HTAB and obs-text are allowed.
+        if bad is not None:
+            raise ValueError(f"header {name}: {bad.group()!r} is not allowed in a value")
+    return lower
 
 
 class MutableHeaders:
@@ -153,6 +169,10 @@ class MutableHeaders:
                 return value
         return default
 
+    def names(self) -> set[str]:
+        """Return the names that are there, in lower case."""
+        return {name.lower() for name, _ in self._pairs}
+
     def setdefault(self, name: str, value: str) -> str:
         """Set a field unless it is there; return what it is then."""
         present = self.get(name)
@@ -182,8 +202,15 @@ class MutableHeaders:
             return
         items = getattr(fields, "items", None)
         if items is not None:
-            for name, value in items():
-                self[name] = value if isinstance(value, str) else _field_text(name, value)
+            pairs = [
+                (name, value if isinstance(value, str) else _field_text(name, value))
+                for name, value in items()
+            ]
+            if not self._pairs and len({name.lower() for name, _ in pairs}) == len(pairs):
+                self._pairs = pairs  # Nothing can be replaced.
+                return
+            for name, value in pairs:
+                self[name] = value
             return
         try:
             for name, value in fields:  # type: ignore[attr-defined]

@@ -43,8 +43,7 @@ def format_fields(fields: Iterable[tuple[str, str]]) -> str:
     """
     lines = []
     for name, value in fields:
-        check_field(name, value)
-        if name.lower() not in SERVER_FIELDS:
+        if check_field(name, value) not in SERVER_FIELDS:
             lines.append(f"{name}: {value}\r\n")
     return "".join(lines)
 

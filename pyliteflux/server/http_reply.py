@@ -79,12 +79,13 @@ def _make_reply(
     """Return any reply."""
     status, custom = response.status, response._headers
     fields = format_fields(response.fields())
-    if custom is not None:
-        if "Transfer-Encoding" in custom:
-            log.warning("%r: Transfer-Encoding of a handler is ignored: it is ours", request)
+    names = custom.names() if custom is not None else ()
+    if "transfer-encoding" in names:
+        log.warning("%r: Transfer-Encoding of a handler is ignored: it is ours", request)
+    if custom is not None and "connection" in names:
         keep = keep and not says_close(custom.getlist("Connection"))
-    if custom is None or "X-Request-ID" not in custom:
-        request_id = request.request_id if request is not None else new_request_id()
+    if "x-request-id" not in names:
+        request_id = new_request_id() if request is None else request_id_of(request)
         fields = f"{fields}X-Request-ID: {request_id}\r\n"
     is_old = head is not None and head.version == (1, 0)
     # RFC 9110 section 9.3.2: to HEAD the fields of a GET, nothing after them.
