@@ -66,7 +66,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 # Not `decode`: it looks for blanks before and after with a regular expression each.
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+# Nor `raw_decode`: that is a Python call around this one.
+_scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]
 _BLANK = " \t\n\r"
 
 
@@ -76,10 +77,18 @@ def loads(data: bytes) -> Any:
     Raises ValueError that says what is wrong and where, whatever the input was.
     """
     try:
-        text = data.decode().removeprefix("\ufeff").strip(_BLANK)
-        value, end = _decode(text)
-        if end != len(text):
+        text = data.decode()
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration as error:
+            if error.value:
+                raise
+            text = text.removeprefix("\ufeff").lstrip(_BLANK)  # Most begin with the value.
+            value, end = _scan(text, 0)
+        if end != len(text) and text[end:].strip(_BLANK):
             raise json.JSONDecodeError("Extra data", text, end)
         return value
+    except StopIteration as error:
+        raise json.JSONDecodeError("Expecting value", text, error.value) from None
     except RecursionError:
         raise ValueError("nested too deeply") from None

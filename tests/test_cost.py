@@ -151,10 +151,10 @@ class CostOfARequest(unittest.TestCase):
         self.check(get_another, HELLO, 40, 39)
 
     def test_of_a_json_message_on_the_reactor(self) -> None:
-        self.check(tell("echo-inline"), ECHO, 50, 46)
+        self.check(tell("echo-inline"), ECHO, 42, 35)
 
     def test_of_a_json_message_on_the_pool(self) -> None:
-        self.check(tell("echo"), ECHO, 50, 47)
+        self.check(tell("echo"), ECHO, 43, 37)
 
 
 class NothingStays(unittest.TestCase):

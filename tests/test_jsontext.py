@@ -70,6 +70,17 @@ class JSONTextTests(unittest.TestCase):
     def test_space_and_a_byte_order_mark_are_let_pass(self) -> None:
         self.assertEqual(loads(b" \r\n\t[1]\n"), [1])
         self.assertEqual(loads(b"\xef\xbb\xbf[1]"), [1])
+        self.assertEqual(loads(b"\xef\xbb\xbf 1\r\n"), 1)
+
+    def test_an_error_says_where_it_is(self) -> None:
+        for data, text in (
+            (b"", "Expecting value: line 1 column 1 (char 0)"),
+            (b'{"a": x}', "Expecting value: line 1 column 7 (char 6)"),
+            (b"[1] 2", "Extra data: line 1 column 4 (char 3)"),
+        ):
+            with self.subTest(data), self.assertRaises(ValueError) as caught:
+                loads(data)
+            self.assertEqual(str(caught.exception), text)
 
 
 if __name__ == "__main__":

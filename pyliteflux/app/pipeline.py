@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..config import Config
 from ..errors import HTTPError, PoolFull
@@ -38,19 +38,6 @@ from .routing import Route
 RETRY_LATER = {"Retry-After": "1"}
 
 
-class Answer(NamedTuple):
-    """What a TCP message is answered: a value, or a stream of them.
-
-    status: None where the handler set none; it is then not part of the answer. code: names an
-    error for programs.
-    """
-
-    value: Any
-    status: int | None = None
-    code: str | None = None
-    stream: StreamResponse | None = None
-
-
 class Pipeline:
     """What every request of one server passes. Any thread may handle requests with it."""
 
@@ -60,6 +47,7 @@ class Pipeline:
         self._tasks = tasks
         self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
         self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
+        self._answer_message = self._handle_message  # Bound once, not per message.
 
     def make_bg(self, request: Request) -> BackgroundTasks:
         """Return a request's `bg`; called when it is first asked for."""
@@ -112,15 +100,19 @@ class Pipeline:
 
     # --- TCP
 
-    def handle_message(self, request: TCPRequest) -> Answer:
-        """Return the answer to a TCP message. Never raises an Exception."""
+    def handle_message(self, request: TCPRequest) -> Any:
+        """Return what answers a TCP message. Never raises an Exception.
+
+        A value to be encoded, its status and its code put in (T5), or a StreamResponse; what
+        became of the message says `request.response_status`.
+        """
         context = Context()
-        answer = context.run(self._handle_message, request)
-        if answer.stream is not None or self.needs_finish(request):
+        answer = context.run(self._answer_message, request)
+        if isinstance(answer, StreamResponse) or (request.entered and self.needs_finish(request)):
             request.context = context
         return answer
 
-    def _handle_message(self, request: TCPRequest) -> Answer:
+    def _handle_message(self, request: TCPRequest) -> Any:
         enter(request)
         value = self._run(request, self._middlewares.chain("tcp"))
         try:
@@ -129,33 +121,37 @@ class Pipeline:
             request.response_status, request.response_headers = 200, None
             return self._answer(request, self._value_of_error(request, error))
 
-    def _answer(self, request: TCPRequest, value: Any) -> Answer:
-        """Return a handler's value as an Answer: what HTTP puts into a head has no place here.
+    def _answer(self, request: TCPRequest, value: Any) -> Any:
+        """Return what answers a handler's value."""
+        if type(value) is not dict or request.response_headers:
+            value = self._without_head(request, value)
+            if isinstance(value, StreamResponse):
+                return value
+        if request.response_status == 200 and request._error_code is None:
+            return value
+        return _with_status(value, request.response_status, request._error_code)
+
+    def _without_head(self, request: TCPRequest, value: Any) -> Any:
+        """Return what there is in a value to answer: what HTTP puts into a head is left out.
 
         But for one field: ``Connection: close`` ends a long-lived connection after its answer.
         """
-        status: int | None = request.response_status
         if request.response_headers or isinstance(value, HTTPResponse):
             connection = fields_of(request, value).getlist("Connection")
             request.wants_close = says_close(connection)
         if isinstance(value, HTTPResponse):
-            status = value.status
+            request.response_status = value.status
             if isinstance(value, StreamResponse):
-                return Answer(None, None, None, value)
+                return value
             if isinstance(value, HTTPJSONResponse):
-                value = value.data
-            else:
-                value.encode()
-                value.prepare(request)
-                value = value.body.decode("utf-8", "replace")
-        elif value is not None and not isinstance(value, (dict, list, int, float, str, bytes)):
-            response = make_response(value)  # A generator, or a TypeError that says what is wrong.
-            if isinstance(response, StreamResponse):
-                return Answer(None, None, None, response)
-            value = response.body
-        if status == 200 or (status == 204 and value is None):
-            status = None
-        return Answer(value, status, request.__dict__.get("_error_code"))
+                return value.data
+            value.encode()
+            value.prepare(request)
+            return value.body.decode("utf-8", "replace")
+        if value is None or isinstance(value, (dict, list, int, float, str, bytes)):
+            return value
+        response = make_response(value)  # A generator, or a TypeError that says what is wrong.
+        return response if isinstance(response, StreamResponse) else response.body
 
     # --- both
 
@@ -258,6 +254,17 @@ class Pipeline:
             if kind in handlers:
                 return handlers[kind]
         return handlers.get(error.status if isinstance(error, HTTPError) else 500)
+
+
+def _with_status(value: Any, status: int, code: str | None) -> Any:
+    """Return the value to send: a status that the handler set, or a code, is added to it (T5)."""
+    if code is not None:
+        return {**value, "code": code} if isinstance(value, dict) else value
+    if status == 200 or (status == 204 and value is None):
+        return value
+    if not isinstance(value, dict):
+        return {"data": value, "status": status}
+    return value if value.get("code") == "unknown_command" else {**value, "status": status}
 
 
 def refusal_route(error: HTTPError) -> Route:

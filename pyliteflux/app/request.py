@@ -83,6 +83,7 @@ class Request(Scope):
     # Of a tuple that the handler returned (M5).
     response_status = 200
     response_headers: Any = None
+    _error_code: str | None = None  # Of an error of ours, for programs: a TCP answer has it.
     # How many middlewares process_request was called of.
     entered = 0
     # Whether `bg`, or uploads, were asked for. (To look into __dict__ would cost each request
@@ -322,10 +323,6 @@ class TCPRequest(Request):
     protocol = "tcp"
     method = "TCP"
     query_string = ""
-    wants_close = False  # The handler answered with Connection: close.
-    wrap: Any = None  # What the connection's framing does to an answer; None: nothing.
-    new_framing: Any = None  # How to cut what follows, once this is answered without an error.
-    message_id: Any = None  # Echoed in the answer where the message gave one.
 
     def __init__(
         self,
@@ -337,15 +334,33 @@ class TCPRequest(Request):
         client_address: tuple[Any, ...] = ("", 0),
         config: Config | None = None,
     ) -> None:
-        self.command = command
-        self.path = self.raw_path = self.target = command
+        self.command = self.path = command
         self.data = data
         self.data_type = data_type
-        self.raw = raw
-        self.body = raw
+        self.raw = self.body = raw
         self.headers = Headers() if headers is None else headers
         self.client_address = client_address
         self.config = Config() if config is None else config
+        self.message_id: Any = None  # Echoed in the answer where the message gave one.
+        # How to cut what follows, once this is answered without an error.
+        self.new_framing: Any = None
+        self.wants_close = False  # The handler answered with Connection: close.
+        self.wrap: Any = None  # What the connection's framing does to an answer; None: nothing.
+        # The class has these too, but up to 3.11 the interpreter is slow to find them there.
+        self.response_status = 200
+        self.response_headers = self.context = self._error_code = None
+        self.entered = 0
+        self.has_bg = False
+
+    @lazy
+    def raw_path(self) -> str:
+        """The command."""
+        return self.command
+
+    @lazy
+    def target(self) -> str:
+        """The command."""
+        return self.command
 
     @lazy
     def path_params(self) -> dict[str, Any]:

@@ -14,9 +14,10 @@ Chapter: docs/tcp.md.
 from __future__ import annotations
 
 import enum
-from typing import ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ..errors import BadMessage, FrameTooLong
+from ..jsontext import loads
 from .scanners import (
     BRACE,
     LESS,
@@ -43,17 +44,34 @@ COMPACT_AT = 64 * 1024
 BOM = b"\xef\xbb\xbf"
 _BOM_START = BOM[0]
 _BLANK = b" \t\r\n"
+_LF, _END_BRACE = b"\n}"
 
 
-class Frame(NamedTuple):
+class Frame:
     """One message as bytes, without its line end.
 
     data_type: "json", "xml", "raw" (a line: a command and its data) or "binary" (bytes without
-    a command; the route ``*`` gets them).
+    a command; the route ``*`` gets them). value: the object that a JSON message is, where its
+    end was found by reading it; None: `protocol.message` has still to read it.
     """
 
-    data_type: str
-    data: bytes
+    __slots__ = ("data", "data_type", "value")
+
+    def __init__(self, data_type: str, data: bytes, value: dict[str, Any] | None = None) -> None:
+        self.data_type = data_type
+        self.data = data
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Frame):
+            return NotImplemented
+        return self.data == other.data and self.data_type == other.data_type
+
+    def __hash__(self) -> int:
+        return hash((self.data_type, self.data))
+
+    def __repr__(self) -> str:
+        return f"Frame({self.data_type!r}, {self.data!r})"
 
 
 class State(enum.Enum):
@@ -99,6 +117,7 @@ class MessageFramer:
         "has_line_end",
     )
     wrap: ClassVar[None] = None  # What goes out is a line already, or an object on one.
+    _takes_lines: ClassVar[bool] = True
 
     def __init__(self, max_message: int = MAX_MESSAGE, max_depth: int = MAX_DEPTH) -> None:
         # Set once.
@@ -107,7 +126,9 @@ class MessageFramer:
         self._small = min(SMALL, max_message) if max_depth >= SMALL_DEPTH else 0
         # Reactor thread only.
         self._state = BETWEEN
-        self._buffer = bytearray()
+        # The bytes of one `recv` as they are, since that is mostly one whole message; a bytearray
+        # from the second piece on, to which a third can be added without a copy of the first two.
+        self._buffer: bytes | bytearray = b""
         self._start = 0  # Bytes before it are consumed; INSIDE: the message's first byte.
         self._scanner: Scanner | None = None  # INSIDE: whose turn.
         self._failure: FrameTooLong | None = None  # LOST: why.
@@ -116,7 +137,13 @@ class MessageFramer:
 
     def receive_data(self, data: bytes) -> None:
         """Add bytes just received. Looks at none of them."""
-        if self._state is not LOST:
+        if not self._buffer:
+            if self._state is not LOST:
+                self._buffer = data
+        elif type(self._buffer) is bytearray:
+            self._buffer += data
+        else:
+            self._buffer = bytearray(self._buffer)
             self._buffer += data
 
     def receive_eof(self) -> None:
@@ -134,7 +161,7 @@ class MessageFramer:
         if self._state is SKIPPING:
             self._skip_line()
         if self._state is BETWEEN:
-            frame = self._begin()
+            frame = self._read_line() or self._begin()
             if frame is not None:
                 return frame
         if self._state is INSIDE:
@@ -177,6 +204,42 @@ class MessageFramer:
             position = end_of(skip_blank(buffer, position + len(BOM)))
         return position
 
+    def _read_line(self) -> Frame | None:
+        """Return the next message if it is a JSON object and nothing else on a line that is here.
+
+        Most are, and who can read it need not look for its end first. Of anything else, bad JSON
+        too, the scanners find out where it ends: None.
+        """
+        buffer, start = self._buffer, self._start
+        # Where a line begins only: of many objects on one line it would look at all that follow,
+        # once for each of them.
+        if not buffer or buffer[start] != BRACE or (start and buffer[start - 1] != _LF):
+            return None
+        end = buffer.find(b"\n", start, start + self._small)
+        if end < 0:
+            return None
+        data = buffer[start:end]
+        if type(data) is not bytes:
+            data = bytes(data)
+        if data[-1] != _END_BRACE:
+            data = data.removesuffix(b"\r")
+            if data[-1] != _END_BRACE:
+                return None
+        # n levels take 2 n bytes: most messages are too short to be nested too deeply.
+        if len(data) > 2 * self._max_depth and _openings(data) > self._max_depth:
+            return None
+        try:
+            value = loads(data)
+        except ValueError:
+            return None
+        if end + 1 == len(buffer):
+            self._buffer = b""
+            self._start = 0
+        else:
+            self._drop_before(end + 1)
+        self.has_line_end = True
+        return Frame("json", data, value)
+
     def _begin(self) -> Frame | None:
         """Sense the format of the next message by its first byte, if there is one.
 
@@ -188,6 +251,7 @@ class MessageFramer:
             return None
         if buffer[start] != BRACE:  # The commonest message has nothing to skip before it.
             self._drop_before(self._first_byte())
+            buffer = self._buffer
             start = self._start
             if start == len(buffer):
                 return None
@@ -201,6 +265,13 @@ class MessageFramer:
                 return frame
         elif first == _BOM_START and not self._eof and BOM.startswith(buffer[start:]):
             return None  # Perhaps a byte order mark, perhaps a line: the next byte will tell.
+        elif self._takes_lines and first != LESS:
+            end = buffer.find(b"\n", start, start + min(SMALL, self._max_message + 1))
+            if end >= 0:
+                frame = Frame("raw", bytes(buffer[start:end]).rstrip(_BLANK))
+                self.has_line_end = True
+                self._drop_before(end + 1)
+                return frame
         self._scanner = self._sense(first, start)
         self._move(INSIDE)
         return None
@@ -263,11 +334,11 @@ class MessageFramer:
     def _drop_before(self, position: int) -> None:
         """Count the bytes before `position` as consumed. Offsets may change."""
         if position == len(self._buffer):
-            self._buffer.clear()
+            self._buffer = b""
             self._start = 0
         elif position > COMPACT_AT and position * 2 > len(self._buffer):
             # At least half is dropped, so each byte is moved once on average.
-            del self._buffer[:position]
+            self._buffer = self._buffer[position:]
             self._start = 0
         else:
             self._start = position
@@ -275,6 +346,11 @@ class MessageFramer:
     def _move(self, new: State) -> None:
         assert new in NEXT[self._state], f"{self._state} -> {new}"
         self._state = new
+
+
+def _openings(data: bytes) -> int:
+    """Return how deeply JSON is nested at the most."""
+    return data.count(b"{") + data.count(b"[")
 
 
 class LineFramer(MessageFramer):
@@ -294,6 +370,7 @@ class JsonFramer(MessageFramer):
     """The framing "json": objects and nothing else; another line is a bad message."""
 
     __slots__ = ()
+    _takes_lines = False
 
     def _sense(self, first: int, start: int) -> Scanner:
         if first != BRACE:
@@ -305,6 +382,7 @@ class XmlFramer(MessageFramer):
     """The framing "xml": documents and nothing else; another line is a bad message."""
 
     __slots__ = ()
+    _takes_lines = False
 
     def __init__(self, max_message: int = MAX_MESSAGE, max_depth: int = MAX_DEPTH) -> None:
         super().__init__(max_message, max_depth)

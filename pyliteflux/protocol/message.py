@@ -89,7 +89,7 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message | Signal:
     says what is wrong and what is expected, and repeats no byte of the message.
     """
     if frame.data_type == "json":
-        return _decode_json(frame.data)
+        return _decode_json(frame.data, frame.value)
     if frame.data_type == "xml":
         return _decode_xml(frame.data, max_depth)
     if frame.data_type == "raw":
@@ -119,19 +119,20 @@ def _decode_line(data: bytes) -> Message:
 _JSON_SHAPE = 'expected {"command": "name", "data": ..., "id": ..., "headers": {...}}'
 
 
-def _decode_json(data: bytes) -> Message | Signal:
-    try:
-        value = loads(data)
-    except ValueError as error:
-        # No UnicodeDecodeError as it is: its text repeats the byte.
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
-        raise bad_message(f"bad JSON: {reason}", "json") from None
-    if not isinstance(value, dict):
-        raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json")
+def _decode_json(data: bytes, value: Any) -> Message | Signal:
+    """value: what `data` says, if that is known; else None, as an object is never."""
+    if value is None:
+        try:
+            value = loads(data)
+        except ValueError as error:
+            # No UnicodeDecodeError as it is: its text repeats the byte.
+            reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+            raise bad_message(f"bad JSON: {reason}", "json") from None
+        if not isinstance(value, dict):
+            raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json")
     id = value.get("id", NO_ID)
-    if not _can_be_echoed(id):
+    if id is not NO_ID and not _can_be_echoed(id):
         raise bad_message('"id" cannot be written as JSON again', "json")
-    known = {} if id is NO_ID else {"id": id}
     command = value.get("command")
     if not isinstance(command, str) or not command:
         if "command" not in value:
@@ -140,16 +141,21 @@ def _decode_json(data: bytes) -> Message | Signal:
             if "pong" in value:
                 return Signal("json", "pong")
         fault = "must be a str that is not empty" if "command" in value else "is missing"
-        raise bad_message(f'"command" {fault}; {_JSON_SHAPE}', "json", **known)
+        raise _wrong_shape(f'"command" {fault}', id)
     headers = value.get("headers")
     if "headers" in value and not _is_headers(headers):
-        raise bad_message(f'"headers" must be an object of str; {_JSON_SHAPE}', "json", **known)
+        raise _wrong_shape('"headers" must be an object of str', id)
     return Message("json", command, value.get("data"), id, headers, data)
+
+
+def _wrong_shape(fault: str, id: Any) -> BadMessage:
+    known = {} if id is NO_ID else {"id": id}
+    return bad_message(f"{fault}; {_JSON_SHAPE}", "json", **known)
 
 
 def _can_be_echoed(id: Any) -> bool:
     """Half a surrogate pair and 1e999 are read but cannot be written: no answer would leave."""
-    if id is NO_ID or id is None or isinstance(id, int):
+    if id is None or isinstance(id, int):
         return True
     try:
         dumps(id)
@@ -298,19 +304,20 @@ def encode_answer(value: Any, data_type: str, id: Any = NO_ID, wrap: Wrap | None
     """
     if wrap is not None:
         return _wrapped(value, data_type, id, wrap)
+    if data_type == "json":
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        if id is NO_ID:
+            return dumps(value) + b"\n"
+        if isinstance(value, dict):
+            return dumps({**value, "id": id}) + b"\n"
+        return dumps({"id": id, "data": value}) + b"\n"
     if data_type == "raw":
         return _line(value)
-    if data_type != "json" and data_type != "xml":
-        return _plain(value)
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
     if data_type == "xml":
+        value = value.decode(errors="replace") if isinstance(value, bytes) else value
         return _xml_answer("response", value, id)
-    if id is NO_ID:
-        return dumps(value) + b"\n"
-    if isinstance(value, dict):
-        return dumps({**value, "id": id}) + b"\n"
-    return dumps({"id": id, "data": value}) + b"\n"
+    return _plain(value)
 
 
 def _wrapped(value: Any, data_type: str, id: Any, wrap: Wrap) -> bytes:

@@ -64,7 +64,7 @@ class Scanner(Protocol):
     def data_type(self) -> str:
         """The format: "raw", "json" or "xml"."""
 
-    def scan(self, buffer: bytearray, end: int) -> bool:
+    def scan(self, buffer: bytes | bytearray, end: int) -> bool:
         """Return True if the message is whole, False if it does not end before `end`.
 
         Raises BadMessage; `position` is then where to look for the end of the line.
@@ -86,7 +86,7 @@ class LineScanner:
     def __init__(self, start: int) -> None:
         self.position = start  # No LF before it; behind the line once it is whole.
 
-    def scan(self, buffer: bytearray, end: int) -> bool:
+    def scan(self, buffer: bytes | bytearray, end: int) -> bool:
         """Return True if the line is whole. Looks one byte past `end`: the LF is not counted."""
         found = buffer.find(b"\n", self.position, end + 1)
         self.position = end if found < 0 else found + 1
@@ -103,7 +103,7 @@ class WrongStart:
         self.data_type = data_type
         self._text = text
 
-    def scan(self, buffer: bytearray, end: int) -> bool:
+    def scan(self, buffer: bytes | bytearray, end: int) -> bool:
         """Raise BadMessage."""
         raise bad_message(self._text, self.data_type)
 
@@ -127,7 +127,7 @@ class JsonScanner:
         self._in_string = False
         self._max_depth = max_depth
 
-    def scan(self, buffer: bytearray, end: int) -> bool:
+    def scan(self, buffer: bytes | bytearray, end: int) -> bool:
         """Return True if the object is whole, False if it does not end before `end`.
 
         Raises BadMessage; `position` is then where to look for the end of the line.
@@ -150,7 +150,7 @@ class JsonScanner:
                 return True
         return False
 
-    def _end_string(self, buffer: bytearray, end: int) -> bool:
+    def _end_string(self, buffer: bytes | bytearray, end: int) -> bool:
         """Go to behind the closing quote; False: it is not here yet."""
         while self._in_string:
             position = self.position = end_of(_to_quote(buffer, self.position, end))
@@ -224,7 +224,7 @@ class XmlScanner:
         self._quote = 0  # VALUE: the byte that ends it.
         self._terminator = b""  # SECTION: the bytes that end it.
 
-    def scan(self, buffer: bytearray, end: int) -> bool:
+    def scan(self, buffer: bytes | bytearray, end: int) -> bool:
         """Return True if the document is whole, False if it does not end before `end`.
 
         Raises BadMessage; `position` is then where to look for the end of the line.
@@ -236,7 +236,7 @@ class XmlScanner:
 
     # Each step leaves its part behind and returns True, or needs more data: False.
 
-    def _text(self, buffer: bytearray, end: int) -> bool:
+    def _text(self, buffer: bytes | bytearray, end: int) -> bool:
         if self._depth:
             position = buffer.find(b"<", self.position, end)
             self.position = position if position >= 0 else end
@@ -248,7 +248,7 @@ class XmlScanner:
             raise bad_message("bad XML: text before the root element", "xml")
         return self._move(MARKUP)
 
-    def _markup(self, buffer: bytearray, end: int) -> bool:
+    def _markup(self, buffer: bytes | bytearray, end: int) -> bool:
         kind = self.position + 1
         if kind == end:
             return False
@@ -268,7 +268,7 @@ class XmlScanner:
             raise bad_message(f"nested over {self._max_depth} levels", "xml")
         return self._move(START_TAG)
 
-    def _declaration(self, buffer: bytearray, end: int) -> bool:
+    def _declaration(self, buffer: bytes | bytearray, end: int) -> bool:
         opening = buffer[self.position : min(end, self.position + len(_CDATA))]
         if opening.startswith(_COMMENT):
             return self._section(len(_COMMENT), b"-->")
@@ -283,7 +283,7 @@ class XmlScanner:
         self._terminator = terminator
         return self._move(SECTION)
 
-    def _skip_section(self, buffer: bytearray, end: int) -> bool:
+    def _skip_section(self, buffer: bytes | bytearray, end: int) -> bool:
         found = buffer.find(self._terminator, self.position, end)
         if found < 0:
             # The last bytes may be the terminator's first.
@@ -292,7 +292,7 @@ class XmlScanner:
         self.position = found + len(self._terminator)
         return self._move(TEXT)
 
-    def _start_tag(self, buffer: bytearray, end: int) -> bool:
+    def _start_tag(self, buffer: bytes | bytearray, end: int) -> bool:
         position = self.position = end_of(_in_start_tag(buffer, self.position, end))
         if position == end:
             return False
@@ -314,7 +314,7 @@ class XmlScanner:
                 return self._move(TEXT if self._depth else WHOLE)
         raise bad_message(f"bad XML: {chr(byte)!r} in a tag", "xml")
 
-    def _value(self, buffer: bytearray, end: int) -> bool:
+    def _value(self, buffer: bytes | bytearray, end: int) -> bool:
         position = self.position = end_of(_in_value[self._quote](buffer, self.position, end))
         if position == end:
             return False
@@ -323,7 +323,7 @@ class XmlScanner:
         self.position += 1
         return self._move(START_TAG)
 
-    def _end_tag(self, buffer: bytearray, end: int) -> bool:
+    def _end_tag(self, buffer: bytes | bytearray, end: int) -> bool:
         position = self.position = end_of(_in_end_tag(buffer, self.position, end))
         if position == end:
             return False
@@ -339,7 +339,7 @@ class XmlScanner:
         return True
 
 
-_STEPS: dict[Part, Callable[[XmlScanner, bytearray, int], bool]] = {
+_STEPS: dict[Part, Callable[[XmlScanner, bytes | bytearray, int], bool]] = {
     TEXT: XmlScanner._text,
     MARKUP: XmlScanner._markup,
     START_TAG: XmlScanner._start_tag,

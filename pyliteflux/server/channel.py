@@ -76,6 +76,7 @@ class Service:
         self.router = router
         self.pipeline = pipeline
         self.workers = workers
+        self.handler_timeout: float = config.handler_timeout or inf  # Seconds.
         # Bound once, not per request.
         self.make_bg = pipeline.make_bg
         self.submit = workers.submit
@@ -228,8 +229,9 @@ class Channel:
                 return
 
     def _handler_deadline(self) -> float:
-        timeout: float = self._service.config.handler_timeout
-        return self._service.reactor.now + timeout if timeout else inf
+        service = self._service
+        deadline: float = service.reactor.now + service.handler_timeout
+        return deadline
 
     def _leave(self, stream: Any) -> None:
         """The transport is closed: the last move, and what a request still needs.

@@ -56,7 +56,6 @@ class HttpService(Service):
         super().__init__(*parts, **more)
         self.handle = self.pipeline.handle  # Bound once, not per request.
         # Settings that each request needs: a Config has no fast look-up.
-        self.handling_time: float = self.config.handler_timeout or inf
         self.idle_time: float = self.config.keep_alive_timeout
         self.most_requests: int = self.config.keep_alive_requests
         self.limits = HttpLimits.from_config(self.config)
@@ -354,7 +353,7 @@ class HttpChannel(Channel):
         request.started = now = service.reactor.now
         assert HANDLING in NEXT[self.state], self.state
         self.state = HANDLING
-        self.deadline = now + service.handling_time
+        self.deadline = now + service.handler_timeout
         try:
             route.run(service.submit, service.handle, request, self.respond)
         except PoolFull:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ..app.pipeline import Answer
 from ..app.request import TCPRequest
 from ..app.response import StreamResponse
 from ..errors import BadMessage, PoolFull, ProtocolError
@@ -138,7 +137,8 @@ class TcpChannel(PushedChannel):
         self._heard = self._service.reactor.now
         self._pinged = False
         self._framer.receive_data(data)
-        if self.state is IDLE or self.state is RECEIVING:
+        state = self.state
+        if state is IDLE or state is RECEIVING:
             self._advance()
         elif self._framer.buffered >= self._service.config.recv_size:
             self._transport.pause_reading()
@@ -155,9 +155,10 @@ class TcpChannel(PushedChannel):
 
     def flushed(self) -> None:
         """All that was written is with the kernel."""
-        if self.state is CLOSING:
+        state = self.state
+        if state is CLOSING:
             self._await_fin()
-        else:
+        elif state is SENDING or self._pushes is not None:
             self._go_on()
 
     def drained(self) -> None:
@@ -196,7 +197,8 @@ class TcpChannel(PushedChannel):
             for _ in range(MESSAGES_PER_TURN):
                 if not self._receive_one():
                     return
-                if self.state is not IDLE and self.state is not RECEIVING:
+                state = self.state
+                if state is not IDLE and state is not RECEIVING:
                     return
                 if not self._framer.buffered and not self._at_eof:
                     self._transport.resume_reading()
@@ -214,7 +216,7 @@ class TcpChannel(PushedChannel):
             if frame is None:
                 self._await_data()
                 return False
-            message = decode(frame, self._service.config.tcp_max_depth)
+            message = decode(frame, self._service.max_depth)
             if isinstance(message, Signal):
                 if not self._keep_alive:
                     text = "nothing was pushed to you: this connection is for one command"
@@ -276,32 +278,34 @@ class TcpChannel(PushedChannel):
     def _dispatch(self, message: Message) -> None:
         """Hand a message to the route of its command."""
         service = self._service
-        self._format = message.data_type
+        command = message.command
+        self._format = data_type = message.data_type
         self.last_message = time.time()
         self._request = request = TCPRequest(
-            message.command,
+            command,
             message.data,
-            message.data_type,
+            data_type,
             message.raw,
             Headers(list(message.headers.items())) if message.headers else NO_HEADERS,
             self.address,
             service.config,
         )
         request.message_id = message.id
-        request.gone = self._at_eof
         request._make_bg = service.make_bg
         request._door = self
-        self._asked = message.command[:DETAIL_LIMIT]
-        request.started = self._asked_at = service.reactor.now
-        request.route = route = service.route_of(message.command)
+        self._asked = command[:DETAIL_LIMIT]
+        request.started = self._asked_at = now = service.reactor.now
+        request.route = route = service.route_of(command)
+        if self._at_eof:
+            request.gone = True
         if self._wrap is not None:
             request.wrap = self._wrap
         if route.framing is not None:
             request.new_framing = service.framing_of(route.framing)
         self._move(HANDLING)
-        self.deadline = self._handler_deadline()
+        self.deadline = now + service.handler_timeout
         try:
-            route.run(service.workers.submit, service.handle, request, self.respond)
+            route.run(service.submit, service.answer, request, self.respond)
         except PoolFull:
             self.note(Kind.NO_ROOM, "worker_queue_limit")
             request.new_framing = None
@@ -313,17 +317,16 @@ class TcpChannel(PushedChannel):
         """Send a handler's answer. Called once per message, on the reactor thread."""
         if self.state is not HANDLING:
             # The client has left, or has been told of the timeout.
-            if isinstance(answer, Answer) and answer.stream is not None:
-                self._give_up(answer.stream)
+            self._give_up(answer)
             self._finish_overdue()
             return
         request = self._request
         assert request is not None
         self.deadline = inf
-        if isinstance(answer, Answer) and answer.stream is not None:
-            self._start_stream(answer.stream, request)
-            return
-        if not isinstance(answer, bytes):
+        if type(answer) is not bytes:
+            if isinstance(answer, StreamResponse):
+                self._start_stream(answer, request)
+                return
             log.error("a worker could not handle %r: %r", request, answer)
             request.new_framing = None
             answer = self._error("Internal Server Error", "internal", request)
@@ -407,20 +410,26 @@ class TcpChannel(PushedChannel):
 
     def _end_cycle(self) -> None:
         """A message is answered: on to the next."""
-        if self._request is not None and self._request.wants_close:
+        request = self._request
+        if request is not None and request.wants_close:
             self._keep_alive = False
         self._finish_request()
+        service = self._service
         if not self._keep_alive:
             self._close(CloseReason.DONE)
             return
-        if self._service.is_stopping:
+        if service.is_stopping:
             self._say_shutdown()
             return
         self._move(IDLE)
-        self._await_message()
+        if service.minds_silence:
+            self._await_message()
+        else:  # Its deadline is none already.
+            self._idle_since = service.reactor.now
+        if self._advancing:
+            return  # It goes on by itself.
         if self._framer.buffered or self._at_eof:
-            if not self._advancing:
-                self._advance()
+            self._advance()
         else:
             self._transport.resume_reading()
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..app.pipeline import Answer, refusal_route
+from ..app.pipeline import refusal_route
 from ..app.request import TCPRequest
+from ..app.response import StreamResponse
 from ..app.routing import Route, Router
 from ..config import Config
 from ..errors import HTTPError
@@ -48,6 +49,10 @@ class TcpService(Service):
         self.ready_made = ready_made  # Commands that the library brings along.
         self.on_greeted = on_greeted  # A client is let in, from now on one of all, or is not.
         self.on_leaving = on_leaving  # It is told to go: it gets no more pushes.
+        # Looked up once, not for each message.
+        self._find = self.router.resolve_command
+        self.answer = self.handle
+        self.max_depth: int = self.config.tcp_max_depth
         self.push_dropped = 0
         self._framings: dict[Any, Framing] = {}
         self.framing = self.framing_of(self.config.tcp_framing)
@@ -68,23 +73,26 @@ class TcpService(Service):
     def route_of(self, command: str) -> Route:
         """Return the application's route for a command, else a ready-made one, else ``*``."""
         return (
-            self.router.resolve_command(command)
+            self._find(command)
             or self.ready_made.resolve_command(command)
-            or self.router.resolve_command("*")
+            or self._find("*")
             or UNKNOWN_COMMAND
         )
 
-    def handle(self, request: TCPRequest) -> bytes | Answer:
+    def handle(self, request: TCPRequest) -> bytes | StreamResponse:
         """Answer a message, encoded. On the thread of the handler: bytes, or a stream."""
         answer = self.pipeline.handle_message(request)
-        if request.new_framing is not None and (answer.code or (answer.status or 200) >= 400):
+        if request.new_framing is not None and (
+            request._error_code or request.response_status >= 400
+        ):
             request.new_framing = None  # Refused: the client goes on as before.
-        if answer.stream is not None:
+        if isinstance(answer, StreamResponse):
             return answer
         data_type, id = request.data_type, request.message_id
         try:
-            return encode_answer(_with_status(answer), data_type, id, request.wrap)
+            return encode_answer(answer, data_type, id, request.wrap)
         except (TypeError, ValueError) as error:
+            request.response_status = 500
             log.error(
                 "TCP %s: the answer cannot be sent: %s",
                 escape(request.command),
@@ -94,15 +102,3 @@ class TcpService(Service):
             request.new_framing = None
             text = "Internal Server Error"
             return encode_error(text, "internal", data_type, id, wrap=request.wrap)
-
-
-def _with_status(answer: Answer) -> Any:
-    """Return the value to send: a status that the handler set is added to it (T5)."""
-    value, status, code = answer.value, answer.status, answer.code
-    if code is not None:
-        return {**value, "code": code} if isinstance(value, dict) else value
-    if status is None:
-        return value
-    if not isinstance(value, dict):
-        return {"data": value, "status": status}
-    return value if value.get("code") == "unknown_command" else {**value, "status": status}

@@ -37,6 +37,7 @@ class PipelineTestCase(unittest.TestCase):
         return self.pipeline.handle(request)
 
     def tcp(self, handler: Any) -> Any:
+        """Return what answers a message whose handler this is."""
         self.message = message = TCPRequest("x", {}, "json")
         message.route = Route("x", handler)
         message._make_bg = self.pipeline.make_bg
@@ -203,30 +204,30 @@ class TestTcp(PipelineTestCase):
     def test_values_become_answers(self) -> None:
         """T2, T5: the value itself; a status only where one was set."""
         for value, expected, status in (
-            ({"a": 1}, {"a": 1}, None),
-            ("text", "text", None),
-            (b"bytes", b"bytes", None),
-            (None, None, None),
-            (({"a": 1}, 201), {"a": 1}, 201),
-            (({"a": 1}, {"X": "1"}), {"a": 1}, None),
-            (HTTPJSONResponse({"b": 2}, 404), {"b": 2}, 404),
-            (HTTPResponse("text"), "text", None),
+            ({"a": 1}, {"a": 1}, 200),
+            ("text", "text", 200),
+            (b"bytes", b"bytes", 200),
+            (None, None, 200),
+            ((None, 204), None, 204),
+            (({"a": 1}, 201), {"a": 1, "status": 201}, 201),
+            (([1], 201), {"data": [1], "status": 201}, 201),
+            (({"a": 1}, {"X": "1"}), {"a": 1}, 200),
+            (HTTPJSONResponse({"b": 2}, 404), {"b": 2, "status": 404}, 404),
+            (HTTPResponse("text"), "text", 200),
         ):
             answer = self.tcp(lambda request, value=value: value)
-            self.assertEqual((answer.value, answer.status, answer.code), (expected, status, None))
-        self.assertIsNotNone(self.tcp(lambda request: (x for x in "a")).stream)
+            self.assertEqual((answer, self.message.response_status), (expected, status))
+        self.assertIsInstance(self.tcp(lambda request: (x for x in "a")), StreamResponse)
 
     def test_errors_have_a_code_or_a_status(self) -> None:
         """T5."""
         answer = self.tcp(raise_it(RuntimeError("secret")))
-        self.assertEqual(
-            (answer.code, answer.value["error"]), ("internal", "Internal Server Error")
-        )
+        self.assertEqual((answer["code"], answer["error"]), ("internal", "Internal Server Error"))
         self.assertNotIn("secret", repr(answer))
-        self.assertEqual(self.tcp(raise_it(PoolFull("x"))).code, "busy")
+        self.assertEqual(self.tcp(raise_it(PoolFull("x")))["code"], "busy")
         answer = self.tcp(raise_it(HTTPError(403, "no")))
-        self.assertEqual((answer.value, answer.status, answer.code), ({"error": "no"}, 403, None))
-        self.assertEqual(self.tcp(lambda request: object()).code, "internal")
+        self.assertEqual(answer, {"error": "no", "status": 403})
+        self.assertEqual(self.tcp(lambda request: object())["code"], "internal")
 
     def test_a_replaced_error_has_no_code(self) -> None:
         """M5: a tuple or response object replaces all of it."""
@@ -239,12 +240,14 @@ class TestTcp(PipelineTestCase):
 
         replaces = Replaces()
         self.middlewares.add_middleware(replaces)
-        for value, status in ((HTTPJSONResponse({"b": 2}), None), (({"b": 2}, 202), 202)):
+        for value, expected in (
+            (HTTPJSONResponse({"b": 2}), {"b": 2}),
+            (({"b": 2}, 202), {"b": 2, "status": 202}),
+        ):
             replaces.value = value
-            answer = self.tcp(raise_it(RuntimeError()))
-            self.assertEqual((answer.value, answer.status, answer.code), ({"b": 2}, status, None))
+            self.assertEqual(self.tcp(raise_it(RuntimeError())), expected)
         replaces.value = {"b": 2}
-        self.assertEqual(self.tcp(raise_it(RuntimeError())).code, "internal")
+        self.assertEqual(self.tcp(raise_it(RuntimeError())), {"b": 2, "code": "internal"})
 
 
 class TestBackground(PipelineTestCase):

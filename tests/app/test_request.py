@@ -150,6 +150,7 @@ class TCPRequestTests(unittest.TestCase):
         """Q5: those that it lacks empty."""
         request = TCPRequest("cmd", {"a": 1}, "json", b'{"command": "cmd"}')
         self.assertEqual((request.method, request.path, request.command), ("TCP", "cmd", "cmd"))
+        self.assertEqual((request.raw_path, request.target), ("cmd", "cmd"))
         for empty in (request.path_params, request.query_params, request.form_data,
                       request.files, request.cookies):  # fmt: skip
             self.assertEqual(empty, {})

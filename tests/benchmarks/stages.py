@@ -363,7 +363,7 @@ class TcpByHand:
             one.route = route
         handle = self._pipeline.handle_message
         answers = watch.time("handle", lambda: [handle(one) for one in made])
-        watch.time("reply", lambda: [encode_answer(answer.value, "json") for answer in answers])
+        watch.time("reply", lambda: [encode_answer(answer, "json") for answer in answers])
 
 
 # --- the tables

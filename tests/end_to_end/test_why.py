@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
-from pyliteflux import EventStream, HTTPResponse, Router, StreamResponse
+from pyliteflux import EventStream, HTTPJSONResponse, HTTPResponse, Router, StreamResponse
 from pyliteflux.reactor.transport import CloseReason
 from pyliteflux.server.http_channel import HttpChannel
 from pyliteflux.server.journal import Kind, Story
@@ -149,6 +149,23 @@ class Reasons(WhyCase):
             "request GET /small",
             "answered 200, 12 bytes",
             Kind.CLOSING,
+        )
+
+    def test_a_tcp_answer_is_noted_with_the_status_that_it_has(self) -> None:
+        @self.router.register("gone", protocol="tcp")
+        def gone(request: Any) -> HTTPJSONResponse:
+            return HTTPJSONResponse({"error": "gone"}, 410)
+
+        @self.router.register("unwritable", protocol="tcp")
+        def unwritable(request: Any) -> Any:
+            return {"number": float("nan")}
+
+        self.simulate()
+        peer = self.tell(b'{"command": "gone"}\n{"command": "unwritable"}\n')
+        peer.close()
+        self.simulation.settle()
+        self.expect(
+            peer, CloseReason.PEER_CLOSED, "answered 410, 33 bytes", "answered 500, 55 bytes"
         )
 
     def test_done_tcp(self) -> None:

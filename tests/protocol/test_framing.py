@@ -9,6 +9,7 @@ import unittest
 from typing import Any
 from unittest import mock
 
+from pyliteflux import jsontext
 from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
 from pyliteflux.protocol import framing, scanners
 from pyliteflux.protocol.framing import BOM, Frame, MessageFramer
@@ -193,10 +194,33 @@ class Splitting(StreamTest):
 
     def test_frames_of_a_whole_object_are_the_same_without_the_short_way(self) -> None:
         # The pattern for small objects is an optimisation: it may not decide anything.
-        with mock.patch.object(framing, "small_object", lambda *_: None):
-            for name, stream, frames in STREAMS:
-                with self.subTest(name):
-                    self.assertEqual(feed([stream]), frames)
+        for short_way in ("framing.small_object", "framing.MessageFramer._read_line"):
+            with mock.patch(f"pyliteflux.protocol.{short_way}", lambda *_: None):
+                for name, stream, frames in STREAMS:
+                    with self.subTest(name, without=short_way):
+                        self.assertEqual(feed([stream]), frames)
+
+    def test_an_object_on_a_line_is_read_where_its_end_is_found(self) -> None:
+        for line_end in (b"\n", b"\r\n"):
+            framer = MessageFramer()
+            framer.receive_data(b'{"a": {"b": [1, "}"]}}' + line_end + b'{"c": 1} {}' + line_end)
+            frame = framer.next_frame()
+            assert frame is not None
+            self.assertEqual((frame, frame.value), (json(frame.data), {"a": {"b": [1, "}"]}}))
+            self.assertEqual(frame.data, b'{"a": {"b": [1, "}"]}}')
+            self.assertTrue(framer.has_line_end)
+            # There is more on the line: that is for the scanners.
+            frame = framer.next_frame()
+            assert frame is not None
+            self.assertEqual((frame, frame.value), (json(b'{"c": 1}'), None))
+            self.assertFalse(framer.has_line_end)
+
+    def test_what_was_received_in_one_piece_is_not_kept_once_it_is_returned(self) -> None:
+        framer = MessageFramer()
+        for piece in (b'{"a": 1}\n', b"a line\n", b"<a/>", b'{"a": 1}', b'{"a"', b": 1}\n"):
+            framer.receive_data(piece)
+            pump(framer)
+        self.assertEqual((framer._buffer, framer.buffered), (b"", 0))
 
     def test_a_bad_message_is_one_error_and_the_next_line_is_read(self) -> None:
         for name, message, error in BAD:
@@ -364,15 +388,28 @@ class MidMessage(unittest.TestCase):
         self.assertFalse(framer.is_mid_message)
 
 
-class CountedBuffer(bytearray):
+class Counted:
     """Counts the bytes that `find` may look at."""
 
     looked_at = 0
 
-    def find(self, sub: Any, start: Any = 0, end: Any = None, /) -> int:
-        found = super().find(sub, start, len(self) if end is None else end)
-        CountedBuffer.looked_at += (found if found >= 0 else len(self)) - start + len(sub)
+    def find(self, sub: Any, start: int = 0, end: int | None = None, /) -> int:
+        end = len(self) if end is None else min(end, len(self))  # type: ignore[arg-type]
+        found: int = super().find(sub, start, end)  # type: ignore[misc]
+        Counted.looked_at += (found if found >= 0 else end) - start + len(sub)
         return found
+
+    def __getitem__(self, key: Any) -> Any:
+        item = super().__getitem__(key)  # type: ignore[misc]
+        return type(self)(item) if isinstance(key, slice) else item  # type: ignore[call-arg]
+
+
+class CountedBytes(Counted, bytes):
+    """A piece as it was received."""
+
+
+class CountedBuffer(Counted, bytearray):
+    """Pieces put together."""
 
 
 class Work(unittest.TestCase):
@@ -401,9 +438,14 @@ class Work(unittest.TestCase):
             return count
 
         small_object, skip_blank = scanners.small_object, scanners.skip_blank
+
+        def counted_loads(data: bytes) -> Any:
+            nonlocal looked_at
+            looked_at += len(data)
+            return jsontext.loads(data)
+
         framer = MessageFramer()
-        framer._buffer = CountedBuffer()
-        CountedBuffer.looked_at = 0
+        Counted.looked_at = 0
         values = {byte: counted(match) for byte, match in scanners._in_value.items()}
         with (
             mock.patch.multiple(
@@ -415,12 +457,14 @@ class Work(unittest.TestCase):
                 framing,
                 skip_blank=counted(skip_blank),
                 small_object=counted(small_object),
+                loads=counted_loads,
             ),
+            mock.patch.object(framing, "bytearray", CountedBuffer, create=True),
         ):
             for piece in pieces:
-                framer.receive_data(piece)
+                framer.receive_data(CountedBytes(piece))
                 pump(framer)
-        return looked_at + CountedBuffer.looked_at
+        return looked_at + Counted.looked_at
 
     def test_a_long_message_in_one_byte_pieces_is_looked_at_a_few_times(self) -> None:
         n = self.LENGTH
