@@ -348,21 +348,25 @@ class Transport:
 
     # --- out
 
-    def write(self, data: bytes | FileRange) -> None:
-        """Queue bytes, or a piece of a file, for the end of this turn. Never blocks."""
+    def write(self, data: bytes | FileRange) -> bool:
+        """Queue bytes, or a piece of a file, for the end of this turn. Never blocks.
+
+        Returns whether it is congested now, as `is_congested` tells at any time.
+        """
         reactor, size = self._reactor, len(data)
         if reactor.debug:
             reactor.check_thread()
         if not self.is_open or self._finishing or not size:
             if isinstance(data, FileRange):
                 data.close()
-            return
+            return False
         if not self._unsent:
             self.progressed = reactor.now
             self._flush_due = True
             reactor.flush_at_turn_end(self)
         self._unsent.append(data)
-        self.size += size
+        self.size = size = self.size + size
+        return size > self._high_water
 
     def flush(self) -> None:
         """The end of the turn: send what was written during it."""

@@ -201,7 +201,8 @@ class TcpChannel(PushedChannel):
                 if state is not IDLE and state is not RECEIVING:
                     return
                 if not self._framer.buffered and not self._at_eof:
-                    self._transport.resume_reading()
+                    if not self._transport.is_reading:
+                        self._transport.resume_reading()
                     return
             if self._framer.buffered >= self._service.config.recv_size:
                 self._transport.pause_reading()  # Or we would read faster than we answer.
@@ -333,10 +334,10 @@ class TcpChannel(PushedChannel):
         self._sent = size = len(answer)
         self._note_answer(MESSAGE, request.response_status, size)
         if request.new_framing is None:
-            self._transport.write(answer)
+            is_congested = self._transport.write(answer)
         else:
-            self._change_framing(answer, request.new_framing)
-        if self._transport.is_congested:
+            is_congested = self._change_framing(answer, request.new_framing)
+        if is_congested:
             self._move(SENDING)
         else:
             self._end_cycle()
@@ -345,17 +346,21 @@ class TcpChannel(PushedChannel):
         """Return an error as the answer to a message."""
         return encode_error(text, code, request.data_type, request.message_id, wrap=self._wrap)
 
-    def _change_framing(self, answer: bytes, framing: Framing) -> None:
-        """Send the last bytes in the old framing; from here on both sides use the new one."""
+    def _change_framing(self, answer: bytes, framing: Framing) -> bool:
+        """Send the last bytes in the old framing; from here on both sides use the new one.
+
+        Returns whether the transport is congested.
+        """
         if self._pushes is not None:
             self._pushes.flush()  # They are framed in the old way: behind the answer is too late.
             self._pushes = None
-        self._transport.write(answer)
+        is_congested = self._transport.write(answer)
         new = framing.make(self._service.config)
         self._framer = hand_over(self._framer, new, self._at_eof)
         self._wrap = framing.wrap
         self._format = framing.data_type or self._format
         self.note(Kind.FRAMING, type(new).__name__)
+        return is_congested
 
     def _start_stream(self, response: StreamResponse, request: TCPRequest) -> None:
         """Send each item of a generator as a message of its own, then one that says "end"."""
@@ -430,7 +435,7 @@ class TcpChannel(PushedChannel):
             return  # It goes on by itself.
         if self._framer.buffered or self._at_eof:
             self._advance()
-        else:
+        elif not self._transport.is_reading:
             self._transport.resume_reading()
 
     def _status_of(self, request: TCPRequest) -> int:
