@@ -22,56 +22,75 @@ _IS_TOKEN = re.compile(TOKEN).fullmatch
 _BAD_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]").search
 
 
+# Name, and value without the blanks around it, of each line of a head that has been checked.
+_FIELDS = re.compile(r"([^:]+):[ \t]*((?:[^\r]*[^\r \t])?)[ \t]*\r\n").findall
+
+
 class Headers(Mapping[str, str]):
     """The fields of one received message, read-only. Look-up ignores letter case.
 
     Repeated fields read as one value joined with ``", "`` (RFC 9110 section 5.3);
     `getlist` gives each. Iteration yields each name once, in lower case.
+    lines: instead of pairs a whole head, checked; it is cut when a field is first asked for.
     """
 
-    __slots__ = ("_pairs", "joined")
+    __slots__ = ("_lines", "_pairs", "_joined")
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._pairs = pairs if type(pairs) is list else list(pairs)
-        joined: dict[str, str] = {}
-        for name, value in self._pairs:
-            name = name.lower()
-            # Cookie is the one list that is joined with "; " (RFC 6265 section 5.4).
-            if name in joined:
-                separator = "; " if name == "cookie" else ", "
-                joined[name] += separator + value  # At most max_headers times.
-            else:
+    def __init__(self, pairs: Iterable[tuple[str, str]] = (), lines: str = "") -> None:
+        self._lines = lines
+        self._pairs: list[tuple[str, str]] | None = None if lines else list(pairs)
+        self._joined: dict[str, str] | None = None  # Lower-case name -> joined value.
+
+    # Two threads may come here at once, as heads are shared: both store the same.
+    def _split(self) -> list[tuple[str, str]]:
+        pairs = self._pairs
+        if pairs is None:
+            pairs = self._pairs = _FIELDS(self._lines, self._lines.find("\n") + 1)
+        return pairs
+
+    def _join(self) -> dict[str, str]:
+        """Return lower-case name -> joined value."""
+        pairs = self._split()
+        joined = {name.lower(): value for name, value in pairs}
+        if len(joined) < len(pairs):
+            joined.clear()
+            for name, value in pairs:
+                name = name.lower()
+                if name in joined:
+                    # Cookie is the one list that is joined with "; " (RFC 6265 section 5.4).
+                    separator = "; " if name == "cookie" else ", "
+                    value = joined[name] + separator + value  # At most max_headers times.
                 joined[name] = value
-        # Lower-case name -> joined value. For parsers; not to be changed.
-        self.joined = joined
+        self._joined = joined
+        return joined
 
     def __getitem__(self, name: str) -> str:
-        return self.joined[name.lower()]
+        return (self._joined or self._join())[name.lower()]
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         """Return the value of a field, repeated ones joined, or `default`."""
-        return self.joined.get(name.lower(), default)
+        return (self._joined or self._join()).get(name.lower(), default)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self.joined
+        return isinstance(name, str) and name.lower() in (self._joined or self._join())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.joined)
+        return iter(self._joined or self._join())
 
     def __len__(self) -> int:
-        return len(self.joined)
+        return len(self._joined or self._join())
 
     def getlist(self, name: str) -> list[str]:
         """Return every value of a field, in the order received; [] if there is none."""
         name = name.lower()
-        return [value for field, value in self._pairs if field.lower() == name]
+        return [value for field, value in self._split() if field.lower() == name]
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return a copy of the fields as they were received: names, order, repetition."""
-        return list(self._pairs)
+        return list(self._split())
 
     def __repr__(self) -> str:
-        return f"Headers({self._pairs!r})"
+        return f"Headers({self._split()!r})"
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -131,10 +150,11 @@ class MutableHeaders:
     are checked when the head is written, so that a mistake is one 500 and one log line.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_pairs", "_names")
 
     def __init__(self, fields: object = None) -> None:
         self._pairs: list[tuple[str, str]] = []
+        self._names: set[str] = set()  # In lower case.
         if fields is not None:
             self.update(fields)
 
@@ -146,14 +166,16 @@ class MutableHeaders:
 
     def __setitem__(self, name: str, value: str) -> None:
         del self[name]
-        self._pairs.append((name, value))
+        self.add(name, value)
 
     def __delitem__(self, name: str) -> None:
         lower = name.lower()
-        self._pairs = [pair for pair in self._pairs if pair[0].lower() != lower]
+        if lower in self._names:
+            self._names.remove(lower)
+            self._pairs = [pair for pair in self._pairs if pair[0].lower() != lower]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name) is not None
+        return isinstance(name, str) and name.lower() in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for name, _ in self._pairs))
@@ -164,30 +186,34 @@ class MutableHeaders:
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of a field, or `default`."""
         lower = name.lower()
-        for field, value in self._pairs:
-            if field.lower() == lower:
-                return value
+        if lower in self._names:
+            for field, value in self._pairs:
+                if field.lower() == lower:
+                    return value
         return default
 
     def names(self) -> set[str]:
-        """Return the names that are there, in lower case."""
-        return {name.lower() for name, _ in self._pairs}
+        """Return the names that are there, in lower case. Not to be changed."""
+        return self._names
 
     def setdefault(self, name: str, value: str) -> str:
         """Set a field unless it is there; return what it is then."""
         present = self.get(name)
         if present is None:
-            self._pairs.append((name, value))
+            self.add(name, value)
             return value
         return present
 
     def add(self, name: str, value: str) -> None:
         """Append a field, whether or not one of that name is there."""
+        self._names.add(name.lower())
         self._pairs.append((name, value))
 
     def getlist(self, name: str) -> list[str]:
         """Return every value of a field; [] if there is none."""
         lower = name.lower()
+        if lower not in self._names:
+            return []
         return [value for field, value in self._pairs if field.lower() == lower]
 
     def update(self, fields: object) -> None:
@@ -196,26 +222,26 @@ class MutableHeaders:
         Raises TypeError where it is neither; numbers are taken for their decimal text.
         """
         if isinstance(fields, MutableHeaders):
-            for name in fields:
+            for name in self._names & fields._names:
                 del self[name]
-            self._pairs += fields.items()  # All of a name: there may be several Set-Cookie.
+            self._pairs += fields._pairs  # All of a name: there may be several Set-Cookie.
+            self._names |= fields._names
             return
         items = getattr(fields, "items", None)
         if items is not None:
-            pairs = [
-                (name, value if isinstance(value, str) else _field_text(name, value))
-                for name, value in items()
-            ]
-            if not self._pairs and len({name.lower() for name, _ in pairs}) == len(pairs):
-                self._pairs = pairs  # Nothing can be replaced.
-                return
-            for name, value in pairs:
-                self[name] = value
+            names, pairs = self._names, self._pairs  # local: looked up once per field
+            for name, value in items():
+                lower = name.lower()
+                if lower in names:
+                    del self[name]
+                    pairs = self._pairs
+                names.add(lower)
+                pairs.append((name, value if type(value) is str else _field_text(name, value)))
             return
         try:
             for name, value in fields:  # type: ignore[attr-defined]
-                self.add(name, value if isinstance(value, str) else _field_text(name, value))
-        except (TypeError, ValueError) as error:
+                self.add(name, _field_text(name, value))
+        except (TypeError, ValueError, AttributeError) as error:
             raise TypeError(f"headers must be a mapping or (name, value) pairs: {error}") from None
 
     def add_vary(self, name: str) -> None:
@@ -235,6 +261,8 @@ class MutableHeaders:
 
 
 def _field_text(name: object, value: object) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, (int, float)):
         return str(value)
     raise TypeError(f"header {name!r}: the value must be a str, not {type(value).__name__}")

@@ -19,7 +19,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import pyliteflux
-from pyliteflux import Router
+from pyliteflux import Middleware, Router
+from pyliteflux.app.response import fields_of
 from tests.fakes import Peer, Simulation
 
 PACKAGE = str(Path(pyliteflux.__file__).parent)
@@ -93,6 +94,17 @@ class World:
         return Cost(sum(calls.ours.values()) / count, calls.of_c / count, "\n".join(names))
 
 
+class Both(Middleware):
+    """Looks at the request, adds a field to its answer."""
+
+    def process_request(self, request: Any) -> None:
+        pass
+
+    def process_response(self, request: Any, response: Any) -> Any:
+        fields_of(request, response)["X-Seen"] = "1"
+        return response
+
+
 def make_router() -> Router:
     router = Router()
 
@@ -100,6 +112,15 @@ def make_router() -> Router:
     @router.register("/pool")
     def hello(request: Any) -> Any:
         return {"message": "Hello, World!"}
+
+    @router.register("/say/{name}", blocking=False)
+    @router.register("/query", blocking=False)
+    def parts(request: Any) -> Any:
+        return {"message": request.query_params.get("m") or request.path_params["name"]}
+
+    @router.register("/post", "POST", blocking=False)
+    def post(request: Any) -> Any:
+        return request.json_data
 
     @router.register("echo", protocol="tcp")
     @router.register("echo-inline", protocol="tcp", blocking=False)
@@ -122,21 +143,56 @@ def get_another(number: int) -> bytes:
     )
 
 
+def browse(number: int) -> bytes:
+    """Return a browser's GET with its twelve fields, another query and cookie each time."""
+    return BROWSER % (number, number * 7919)
+
+
+BROWSER = (
+    b"GET /inline?page=%d HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: en-US,en;q=0.7,zh-CN;q=0.3\r\nAccept-Encoding: gzip, deflate, br\r\n"
+    b"Referer: http://127.0.0.1/shop/list?category=books\r\nConnection: keep-alive\r\n"
+    b"Upgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n"
+    b"Sec-Fetch-Site: same-origin\r\nCookie: theme=dark; session=%08x\r\n\r\n"
+)
+
+
+def post(number: int) -> bytes:
+    """Return a POST of some JSON."""
+    return (
+        b"POST /post HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 28\r\n\r\n" + MESSAGE
+    )
+
+
 def tell(command: str) -> Callable[[int], bytes]:
     """Return a JSON message."""
     return lambda number: b'{"command": "%b", "data": {"n": 1}}\n' % command.encode()
 
 
-HELLO = b'\r\n\r\n{"message": "Hello, World!"}'
+MESSAGE = b'{"message": "Hello, World!"}'
+HELLO = b"\r\n\r\n" + MESSAGE
+SAID = b'\r\n\r\n{"message": "me"}'
 ECHO = b'{"n": 1}\n'
 
 
 class CostOfARequest(unittest.TestCase):
     """The counts are the same on CPython 3.10 to 3.13; each bound leaves room for two or three."""
 
-    def check(self, ask: Callable[[int], bytes], expected: bytes, ours: int, of_c: int) -> None:
-        is_http = expected is HELLO
+    def check(
+        self,
+        ask: Callable[[int], bytes],
+        expected: bytes,
+        ours: int,
+        of_c: int,
+        middlewares: int = 0,
+    ) -> None:
+        is_http = expected is not ECHO
         with Simulation(make_router(), tcp_keep_alive=True) as simulation:
+            for _ in range(middlewares):
+                simulation.server.add_middleware(Both())
             cost = World(simulation, is_http, ask).cost(expected)
         self.assertLessEqual(cost.ours, ours, f"calls of our functions\n{cost.names}")
         self.assertLessEqual(cost.of_c, of_c, "calls of C functions")
@@ -148,13 +204,28 @@ class CostOfARequest(unittest.TestCase):
         self.check(get("/pool"), HELLO, 37, 26)
 
     def test_of_a_get_with_a_head_that_was_never_seen(self) -> None:
-        self.check(get_another, HELLO, 40, 39)
+        self.check(get_another, HELLO, 38, 36)
+
+    def test_of_a_browsers_head_that_was_never_seen(self) -> None:
+        self.check(browse, HELLO, 39, 41)
+
+    def test_of_a_path_parameter(self) -> None:
+        self.check(get("/say/me"), SAID, 42, 32)
+
+    def test_of_a_query(self) -> None:
+        self.check(get("/query?m=Hello,+World!"), HELLO, 40, 31)
+
+    def test_of_a_post_of_json(self) -> None:
+        self.check(post, HELLO, 58, 43)
+
+    def test_of_three_middlewares(self) -> None:
+        self.check(get("/inline"), HELLO, 75, 68, middlewares=3)
 
     def test_of_a_json_message_on_the_reactor(self) -> None:
-        self.check(tell("echo-inline"), ECHO, 42, 35)
+        self.check(tell("echo-inline"), ECHO, 39, 32)
 
     def test_of_a_json_message_on_the_pool(self) -> None:
-        self.check(tell("echo"), ECHO, 43, 37)
+        self.check(tell("echo"), ECHO, 40, 34)
 
 
 class NothingStays(unittest.TestCase):
@@ -166,7 +237,7 @@ class NothingStays(unittest.TestCase):
 
     def check(self, ask: Callable[[int], bytes], expected: bytes) -> None:
         with Simulation(make_router(), tcp_keep_alive=True) as simulation:
-            world = World(simulation, expected is HELLO, ask)
+            world = World(simulation, expected is not ECHO, ask)
             for _ in range(WARM_UP):
                 world.round(expected)
             gc.collect()

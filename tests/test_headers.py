@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 import unittest
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
-from typing import Any
+from typing import Any, ClassVar
 
 from pyliteflux.headers import Headers, MutableHeaders, check_field, date_field
 
@@ -56,6 +57,27 @@ class HeadersTests(unittest.TestCase):
 
     def test_none_is_a_mapping_too(self) -> None:
         self.assertEqual((len(Headers()), Headers().getlist("a"), dict(Headers())), (0, [], {}))
+
+
+class HeadersOfAHead(unittest.TestCase):
+    """Cut when a field is first asked for, whatever it is asked."""
+
+    LINES = "GET /a:b HTTP/1.1\r\nX-A:  1 \t\r\nhost: a:80\r\nx-a: \r\nX-B:\xe9 \xe9\r\n\r\n"
+    PAIRS: ClassVar = [("X-A", "1"), ("host", "a:80"), ("x-a", ""), ("X-B", "\xe9 \xe9")]
+
+    def test_it_is_like_one_made_of_the_pairs(self) -> None:
+        pairs = Headers(self.PAIRS)
+        asks: list[Callable[[Headers], Any]] = [
+            Headers.pairs, dict, len, list, repr, lambda headers: headers["x-a"],
+            lambda headers: headers.get("X-Host"), lambda headers: headers.getlist("x-A"),
+            lambda headers: ("X-B" in headers, "GET /a" in headers, headers == pairs),
+        ]  # fmt: skip
+        for ask in asks:
+            self.assertEqual(ask(Headers((), self.LINES)), ask(pairs))
+
+    def test_a_head_without_fields_has_none(self) -> None:
+        headers = Headers((), "GET / HTTP/1.0\r\n\r\n")
+        self.assertEqual((len(headers), headers.get("host"), headers.pairs()), (0, None, []))
 
 
 class CheckFieldTests(unittest.TestCase):
@@ -117,10 +139,49 @@ class MutableHeadersTests(unittest.TestCase):
         self.assertEqual(given[:2], [{"X-A": "1"}, [("X-A", "1")]])
         self.assertEqual(len(given[2]), 1)
 
+    def test_any_changes_leave_what_the_rules_say(self) -> None:
+        """It keeps the names beside the fields: the two must never say different things."""
+        chance = random.Random(9110)
+        names = ("X-A", "x-a", "X-B", "x-B", "Set-Cookie")
+        for _ in range(300):
+            headers = MutableHeaders()
+            model: list[tuple[str, str]] = []
+            for number in range(chance.randrange(12)):
+                name, value = chance.choice(names), str(number)
+                same = {name.lower()}
+                step = chance.randrange(5)
+                if step == 0:
+                    headers.add(name, value)
+                elif step == 1:
+                    headers[name] = value
+                elif step == 2:
+                    headers.update({name: value, "X-B": value})
+                    same.add("x-b")
+                elif step == 3:
+                    del headers[name]
+                else:
+                    headers.update(MutableHeaders([(name, value), (name, "again")]))
+                if step:
+                    model = [pair for pair in model if pair[0].lower() not in same]
+                if step == 2 and name.lower() == "x-b":
+                    name = "X-B"
+                if step != 3:
+                    model.append((name, value))
+                if step == 2 and name != "X-B":
+                    model.append(("X-B", value))
+                if step == 4:
+                    model.append((name, "again"))
+                self.assertEqual(headers.items(), model)
+                for name in names:
+                    values = [v for n, v in model if n.lower() == name.lower()]
+                    self.assertEqual(headers.getlist(name), values)
+                    self.assertEqual(headers.get(name), values[0] if values else None)
+                    self.assertEqual(name in headers, bool(values))
+
     def test_numbers_are_written_and_the_rest_is_refused(self) -> None:
         self.assertEqual(MutableHeaders({"A": 5, "B": 1.5}).items(), [("A", "5"), ("B", "1.5")])
         for fields in ({"A": None}, {"A": b"1"}, {"A": ["1"]}, [("A", None)], 5, "X: y", ["AB C"],
-                       [("A", "1", "2")]):  # fmt: skip
+                       [("A", "1", "2")], [(1, "1")]):  # fmt: skip
             with self.subTest(fields), self.assertRaises(TypeError):
                 MutableHeaders(fields)
 

@@ -37,7 +37,8 @@ class MultiDict(dict[str, _V]):
     __slots__ = ("_all",)
 
     def __init__(self, *args: Any, **kw: Any) -> None:
-        super().__init__(*args, **kw)
+        if args or kw:
+            super().__init__(*args, **kw)
         # Only keys that came more than once. Absent from most requests, so absent here.
         self._all: dict[str, list[_V]] = {}
         if args and isinstance(args[0], MultiDict):
@@ -144,15 +145,23 @@ def parse_urlencoded(text: str, max_fields: int) -> MultiDict[str]:
     if text.count("&") >= max_fields:  # Before the split: it would cost a list of them all.
         raise over_limit("max_form_fields", max_fields, "fields")
     pairs: MultiDict[str] = MultiDict()
+    if "+" in text:
+        text = text.replace("+", " ")  # No separator is one, and escapes are decoded later.
+    set_first = dict.__setitem__  # local: of a new key there is nothing else to look after.
+    is_plain = "%" not in text and text.isascii()
     for pair in text.split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            pairs.add(_unquote(name), _unquote(value))
+            if not is_plain:
+                name, value = _unquote(name), _unquote(value)
+            if name in pairs:
+                pairs.add(name, value)
+            else:
+                set_first(pairs, name, value)
     return pairs
 
 
 def _unquote(text: str) -> str:
-    text = text.replace("+", " ")
     if "%" not in text and text.isascii():
         return text
     # unquote_to_bytes makes an object of each escape, about 15 times the text at its peak;
@@ -176,14 +185,19 @@ def content_type_of(value: str) -> tuple[str, dict[str, str]]:
     nothing after a quote that is not closed. Never raises; linear in the value
     (CVE-2024-24762 was a pattern here). RFC 9110 section 8.3.1.
     """
-    kind, _, rest = value.partition(";")
+    rest = value.partition(";")[2]
     found: dict[str, str] = {}
     try:
         for name, text in header_parameters(rest):
             found.setdefault(name, text)
     except ValueError:
         pass
-    return kind.strip(_OWS).lower(), found
+    return media_type_of(value), found
+
+
+def media_type_of(value: str) -> str:
+    """Return the media type of a Content-Type in lower case, without its parameters."""
+    return value.partition(";")[0].strip(_OWS).lower()
 
 
 def header_parameters(text: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ Chapter: docs/middleware.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 PROTOCOLS = ("http", "tcp", "both")
 
@@ -42,32 +42,34 @@ class ContextMiddleware(Middleware):
     """Does nothing any more: every request has its `g`. Kept so that old imports work."""
 
 
-class Link(NamedTuple):
-    """One middleware's place in the chain. A method that it does not have, or inherits from
-    `Middleware` where it does nothing, is None and costs nothing per request."""
-
-    process_request: Callable[[Any], Any] | None
-    process_response: Callable[[Any, Any], Any] | None
-    on_finish: Callable[[Any], Any] | None
-    name: str
+# One method of one middleware: its place in the order added, from 1; the method; its class's name.
+Call = tuple[int, Callable[..., Any], str]
 
 
-Chain = tuple[Link, ...]
+class Chain:
+    """The middlewares of a protocol, sorted once into what is called when. Never changed.
+
+    A method that a middleware does not have, or inherits from `Middleware` where it does nothing,
+    is not in here and costs nothing per request. What runs after the handler is in reverse.
+    """
+
+    __slots__ = ("size", "process_request", "process_response", "on_finish")
+
+    def __init__(self, middlewares: tuple[Any, ...] = ()) -> None:
+        self.size = len(middlewares)
+        self.process_request = _calls(middlewares, "process_request")
+        self.process_response = _calls(middlewares, "process_response")[::-1]
+        self.on_finish = _calls(middlewares, "on_finish")[::-1]
 
 
-def _link(middleware: Any) -> Link:
-    def find(name: str) -> Callable[..., Any] | None:
+def _calls(middlewares: tuple[Any, ...], name: str) -> tuple[Call, ...]:
+    calls = []
+    for place, middleware in enumerate(middlewares, 1):
         method = getattr(middleware, name, None)
-        if getattr(method, "__func__", None) is getattr(Middleware, name):
-            return None
-        return method if callable(method) else None
-
-    return Link(
-        find("process_request"),
-        find("process_response"),
-        find("on_finish"),
-        type(middleware).__name__,
-    )
+        does_nothing = getattr(method, "__func__", None) is getattr(Middleware, name)
+        if callable(method) and not does_nothing:
+            calls.append((place, method, type(middleware).__name__))
+    return tuple(calls)
 
 
 class MiddlewareManager:
@@ -75,7 +77,8 @@ class MiddlewareManager:
     keep the chain they began with."""
 
     def __init__(self) -> None:
-        self._chains: dict[str, Chain] = {"http": (), "tcp": ()}
+        self._middlewares: dict[str, tuple[Any, ...]] = {"http": (), "tcp": ()}
+        self._chains = {"http": Chain(), "tcp": Chain()}
 
     def add_middleware(self, middleware: Any, protocol: str = "both") -> None:
         """Append a middleware for "http", "tcp" or "both".
@@ -92,11 +95,11 @@ class MiddlewareManager:
             for name in ("process_request", "process_response", "on_finish")
         ):
             raise TypeError(f"{middleware!r} has none of a middleware's methods")
-        link = _link(middleware)
         for name in self._chains:
             if protocol in (name, "both"):
-                self._chains[name] = (*self._chains[name], link)
+                self._middlewares[name] += (middleware,)
+                self._chains[name] = Chain(self._middlewares[name])
 
     def chain(self, protocol: str) -> Chain:
-        """Return the middlewares for a protocol, in order."""
+        """Return the middlewares for a protocol."""
         return self._chains[protocol]

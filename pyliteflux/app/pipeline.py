@@ -83,19 +83,20 @@ class Pipeline:
 
     def needs_finish(self, request: Request) -> bool:
         """Tell whether `finish` has anything to do, so that most requests need no second job."""
-        if not request.entered:
+        entered = request.entered
+        if not entered or request.has_files:
             return request.has_files
-        chain = self._middlewares.chain(request.protocol)[: request.entered]
-        return request.has_files or any(link.on_finish for link in chain)
+        on_finish = self._middlewares.chain(request.protocol).on_finish
+        # The one added first comes last: where it was not entered, none of them was.
+        return bool(on_finish) and on_finish[-1][0] <= entered
 
     def _finish(self, request: Request) -> None:
-        chain = self._middlewares.chain(request.protocol)
-        for link in reversed(chain[: request.entered]):
-            if link.on_finish is not None:
+        for place, on_finish, name in self._middlewares.chain(request.protocol).on_finish:
+            if place <= request.entered:
                 try:
-                    link.on_finish(request)
+                    on_finish(request)
                 except Exception:
-                    log.exception("%s.on_finish failed", link.name)
+                    log.exception("%s.on_finish failed", name)
         request.close()
 
     # --- TCP
@@ -160,13 +161,14 @@ class Pipeline:
         value: Any = None
         failed = False
         try:
-            for link in chain:
-                request.entered += 1
-                if link.process_request is not None:
-                    value = link.process_request(request)
-                    if value is not None:
-                        break
+            for place, process_request, _ in chain.process_request:
+                request.entered = place
+                value = process_request(request)
+                if value is not None:
+                    break
             else:
+                if chain.size:
+                    request.entered = chain.size
                 value = request.route.handler(request)
             if type(value) is tuple:
                 value = split_tuple(value, request)
@@ -176,10 +178,9 @@ class Pipeline:
         request.has_returned = True
         if request.has_bg:  # Not asked for by most: `bg` is lazy.
             request.bg.drop() if failed else request.bg.release()
-        if chain:
-            for link in reversed(chain[: request.entered]):
-                if link.process_response is not None:
-                    value = self._respond(request, link.process_response, link.name, value)
+        for place, process_response, name in chain.process_response:
+            if place <= request.entered:
+                value = self._respond(request, process_response, name, value)
         return value
 
     def _respond(
@@ -188,6 +189,8 @@ class Pipeline:
         """Return the value after one `process_response` (M5)."""
         try:
             new = process(request, value)
+            if new is value:
+                return value
             if type(new) is tuple:
                 request.__dict__.pop("_error_code", None)
                 return split_tuple(new, request)
@@ -198,7 +201,7 @@ class Pipeline:
                 self._warned_of.add(id(process))
                 log.warning("%s.process_response returned None; the old response is kept", name)
             return value
-        if new is not value and isinstance(new, HTTPResponse):
+        if isinstance(new, HTTPResponse):
             # It replaces all: the status and headers of the old one do not apply to it.
             request.response_status, request.response_headers = 200, None
             request.__dict__.pop("_error_code", None)

@@ -20,7 +20,7 @@ from ..jsontext import loads
 from ..log import escape
 from .context import Scope
 from .cookies import Signer, parse_cookies
-from .forms import FormLimits, MultiDict, content_type_of, parse_urlencoded
+from .forms import FormLimits, MultiDict, content_type_of, media_type_of, parse_urlencoded
 from .multipart import MultipartParser, UploadedFile, close_files
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class lazy(Generic[Value]):
     def __get__(self, instance: Any, owner: type | None = None) -> Value:
         if instance is None:
             return self  # type: ignore[return-value]
-        value = instance.__dict__[self._name] = self._compute(instance)
+        value = self._compute(instance)
+        # Not by way of __dict__: since 3.11 that builds the dict that an object has not yet.
+        setattr(instance, self._name, value)
         return value
 
 
@@ -239,7 +241,7 @@ class HTTPRequest(Request):
     @lazy
     def content_type(self) -> str:
         """The media type of the body in lower case, without parameters; "" if not given."""
-        return content_type_of(self.headers.get("content-type") or "")[0]
+        return media_type_of(self.headers.get("content-type") or "")
 
     @lazy
     def json_data(self) -> Any:

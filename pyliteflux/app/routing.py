@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
@@ -54,20 +54,21 @@ def run_on_workers(
 class _Converter:
     """A kind of path parameter: what it matches, what it becomes, how it is written."""
 
-    def __init__(self, pattern: str, to_python: Callable[[str], Any]) -> None:
-        self.matches = re.compile(pattern).fullmatch
+    def __init__(self, matches: Callable[[str], Any], to_python: Callable[[str], Any]) -> None:
+        self.matches = matches
         self.to_python = to_python
 
 
 # In the order in which they are tried: the narrower first.
 CONVERTERS = {
-    "int": _Converter(r"[0-9]{1,100}", int),
-    "float": _Converter(r"[0-9]{1,100}(?:\.[0-9]{1,100})?", float),
-    "str": _Converter(r"(?s:.+)", str),
+    "int": _Converter(re.compile(r"[0-9]{1,100}").fullmatch, int),
+    "float": _Converter(re.compile(r"[0-9]{1,100}(?:\.[0-9]{1,100})?").fullmatch, float),
+    "str": _Converter(bool, str),  # Anything but the empty segment.
 }
 # CO_COROUTINE and CO_ASYNC_GENERATOR, the marks of an `async def`. Module `inspect` has them, and
 # brings in the compiler's tables: a tenth of what `import pyliteflux` takes.
 _ASYNC = 0x80 | 0x200
+_TEXT = frozenset({"str", "path", "*"})  # What stays the text that it is.
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([a-z]+))?\}").fullmatch
 
 
@@ -173,9 +174,6 @@ class _Node:
         self.tails: dict[str, dict[str, Route]] = {}  # "path" and "*": the rest, by method.
 
 
-Found = tuple["dict[str, Route]", "tuple[str, ...]"]
-
-
 class Router:
     """A set of routes. Register from any thread, before or while servers run with it.
 
@@ -189,6 +187,7 @@ class Router:
         self._lock = threading.Lock()  # Registration only; look-ups see a whole entry or none.
         self._root = _Node()
         self._exact: dict[str, dict[str, Route]] = {}  # Paths without parameters.
+        self._stems: dict[str, _Node] = {}  # Paths of literals only, with a parameter after them.
         self._commands: dict[str, Route] = {}
         self._all: list[Route] = []
         self._refusals: dict[tuple[str, ...], Route] = {}
@@ -284,15 +283,21 @@ class Router:
     def _table(self, segments: list[tuple[str, str]]) -> dict[str, Route]:
         """Return the by-method table at the end of these segments, made if need be."""
         node = self._root
+        stem: str | None = ""
         for kind, text in segments:
             if kind == "literal":
                 node = node.literals.setdefault(text, _Node())
+                # A slash or a percent sign in a literal comes in a request as an escape.
+                stem = None if stem is None or "/" in text or "%" in text else f"{stem}/{text}"
             elif kind in ("path", "*"):
                 return node.tails.setdefault(kind, {})
             else:
                 if kind not in node.parameters:
                     parameters = {**node.parameters, kind: _Node()}
                     node.parameters = {c: parameters[c] for c in CONVERTERS if c in parameters}
+                if stem is not None:
+                    self._stems[stem] = node
+                stem = None
                 node = node.parameters[kind]
         return node.routes
 
@@ -366,18 +371,22 @@ class Router:
         return self._commands.get(command)
 
     def _search(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
+        stem, _, last = path.rpartition("/")
+        node = self._stems.get(stem)
+        if node is not None and last not in node.literals and "%" not in last and method != "HEAD":
+            # The most common tree, one parameter at the end: what would be found first anyway.
+            for kind, child in node.parameters.items():
+                route = child.routes.get(method)
+                if route is not None and CONVERTERS[kind].matches(last):
+                    return _bound(route, (last,))
         segments = path.split("/")[1:]
         if "%" in path:
             # Cut first, decode then: an encoded slash is part of its segment.
             segments = [unquote(segment) for segment in segments]
         allowed: set[str] = set()
-        for table, values in _candidates(self._root, segments, 0, ()):
-            route = table.get(method)
-            if route is None and method == "HEAD":
-                route = table.get("GET")  # RFC 9110 section 9.3.2: GET without the content.
-            if route is not None:
-                return _bound(route, values)
-            allowed.update(table)
+        found = _find(self._root, segments, 0, (), method, allowed)
+        if found is not None:
+            return found
         if not allowed:
             return NOT_FOUND, {}
         if "GET" in allowed:
@@ -392,35 +401,56 @@ class Router:
         return known, {}
 
 
-def _candidates(
-    node: _Node, segments: list[str], at: int, values: tuple[str, ...]
-) -> Iterator[Found]:
-    """Yield every table that matches, the most specific first."""
+def _find(
+    node: _Node,
+    segments: list[str],
+    at: int,
+    values: tuple[str, ...],
+    method: str,
+    allowed: set[str],
+) -> tuple[Route, dict[str, Any]] | None:
+    """Return the most specific match below a node, or None; add to `allowed` what others take."""
     if at == len(segments):
-        if node.routes:
-            yield node.routes, values
-        return
+        return _pick(node.routes, values, method, allowed)
     segment = segments[at]
     child = node.literals.get(segment)
     if child is not None:
-        yield from _candidates(child, segments, at + 1, values)
+        found = _find(child, segments, at + 1, values, method, allowed)
+        if found is not None:
+            return found
     for name, child in node.parameters.items():
         if CONVERTERS[name].matches(segment):
-            yield from _candidates(child, segments, at + 1, (*values, segment))
+            found = _find(child, segments, at + 1, (*values, segment), method, allowed)
+            if found is not None:
+                return found
+    found = None
     if node.tails:
         rest = "/".join(segments[at:])
         if rest and "path" in node.tails:
-            yield node.tails["path"], (*values, rest)
-        if "*" in node.tails:
-            yield node.tails["*"], (*values, rest)
+            found = _pick(node.tails["path"], (*values, rest), method, allowed)
+        if found is None and "*" in node.tails:
+            found = _pick(node.tails["*"], (*values, rest), method, allowed)
+    return found
+
+
+def _pick(
+    table: dict[str, Route], values: tuple[str, ...], method: str, allowed: set[str]
+) -> tuple[Route, dict[str, Any]] | None:
+    """Return the route of a table for a method, or None; then add to `allowed` what it takes."""
+    route = table.get(method)
+    if route is None and method == "HEAD":
+        route = table.get("GET")  # RFC 9110 section 9.3.2: GET without the content.
+    if route is not None:
+        return _bound(route, values)
+    allowed.update(table)
+    return None
 
 
 def _bound(route: Route, values: tuple[str, ...]) -> tuple[Route, dict[str, Any]]:
     """Return the route with its parameters named and converted."""
     params: dict[str, Any] = {}
     for (name, kind), value in zip(route.parameters, values, strict=True):
-        converter = CONVERTERS.get(kind)
-        params[name] = value if converter is None else converter.to_python(value)
+        params[name] = value if kind in _TEXT else CONVERTERS[kind].to_python(value)
     return route, params
 
 

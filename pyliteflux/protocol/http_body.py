@@ -40,21 +40,21 @@ _SIZE_SO_FAR = re.compile(
 class FixedBody:
     """A body of a known length (RFC 9112 section 6.2)."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("left",)
 
     def __init__(self, length: int) -> None:
-        self._left = length
+        self.left = length  # Bytes still to come.
 
     @property
     def is_complete(self) -> bool:
         """True once every byte has been taken."""
-        return self._left == 0
+        return self.left == 0
 
     def take(self, buffer: bytearray) -> bytes:
         """Take from the front of `buffer` what belongs to the body; b"" if nothing is there."""
-        data = bytes(buffer[: self._left])
+        data = bytes(buffer[: self.left])
         del buffer[: len(data)]
-        self._left -= len(data)
+        self.left -= len(data)
         return data
 
 

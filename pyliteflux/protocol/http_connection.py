@@ -169,16 +169,20 @@ class HttpConnection:
         end = buffer.find(b"\r\n\r\n", self._searched) + 4
         if end < 4:
             return self._await_head(buffer)
-        if end == len(buffer) and type(buffer) is bytes:
-            data = buffer  # One piece, one head: nothing is copied.
-            self._buffer = b""
-        else:
-            data = bytes(buffer[:end])
-            del self._own_buffer()[:end]
+        # One piece, one head: nothing is copied.
+        data = buffer if end == len(buffer) else buffer[:end]
+        if type(data) is not bytes:
+            data = bytes(data)
         limits = self._limits
         if end > limits.request_line or end > limits.head:
             check_head_so_far(data, limits)
         self.head = head = parse_head(data, limits)
+        if data is buffer:
+            self._buffer = b""
+        elif head.has_body and type(buffer) is bytes:
+            self._buffer = buffer[end:]  # As a rule the body and nothing else: see _next_piece.
+        else:
+            del self._own_buffer()[:end]
         self._searched = self._empty_lines = 0
         if head.has_body:
             self._move(BODY)
@@ -215,7 +219,13 @@ class HttpConnection:
         assert head is not None
         if body is None:
             body = self._body = self._start_body(head)
-        data = body.take(self._own_buffer())
+        buffer = self._buffer
+        data: bytes
+        if type(buffer) is bytes and type(body) is FixedBody and len(buffer) <= body.left:
+            body.left -= len(buffer)
+            data, self._buffer = buffer, b""  # One piece, all of it the body's: as above.
+        else:
+            data = body.take(self._own_buffer())
         if data:
             return data
         if body.is_complete:

@@ -5,6 +5,9 @@ refuses is looked at slowly, to say what is wrong. There is one grammar, the str
 the RFC lets a server repair (a bare LF, a folded line, a second Host) is where two servers
 in a row read two different requests, and that is how requests are smuggled.
 
+Of the fields only those are read that decide how to read on; the others are for the handler,
+and are cut when it asks for one.
+
 Chapter: docs/http.md.
 """
 
@@ -69,17 +72,25 @@ MAX_EMPTY_LINES = 8
 # one needs a tunnel, the other shows a client's cookies to its scripts.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
-_TOKEN = TOKEN.encode()
+# RFC 3986 section 3: pchar, and what the URL standard lets browsers send as it is.
+_PCHAR = r"A-Za-z0-9\-._~!$&'()*+,;=:@\[\]|^`{}"
+_ORIGIN_FORM = rf"(/[{_PCHAR}/]*(?:%[0-9A-Fa-f]{{2}}[{_PCHAR}/]*)*)(?:\?([{_PCHAR}/?%\\]*))?"
 # RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
-# No part can match what the next one begins with, so there is nothing to backtrack into.
+_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+_FIELD_LINES = rf"(?:{TOKEN}:{_VALUE}\r\n)*"
+# Groups: method and target, method, target, path, query, version. A target that is no path
+# matches as a whole, and is looked at later. No part can match what the next one begins with,
+# so there is nothing to backtrack into.
 _HEAD = re.compile(
-    rb"(%(token)s) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])\r\n((?:%(token)s:%(value)s\r\n)*)\r\n"
-    % {b"token": _TOKEN, b"value": _VALUE}
+    rf"(({TOKEN}) ({_ORIGIN_FORM}|[\x21-\x7e]+)) HTTP/([0-9])\.([0-9])\r\n{_FIELD_LINES}\r\n"
 ).fullmatch
-_FIELDS = re.compile(rb"(?:%s:%s\r\n)*" % (_TOKEN, _VALUE)).fullmatch
-# Applied only to what _HEAD has let pass: name, and value without the blanks around it.
-_SPLIT = re.compile(r"([^:]+):[ \t]*((?:[^\r]*[^\r \t])?)[ \t]*\r\n").findall
+# Applied only to what _HEAD has let pass: the fields that decide how to read on.
+_DECISIVE = re.compile(
+    r"\n((?=[HhCcTtEe])(?i:host|content-length|transfer-encoding|connection|expect)):([^\r]*)",
+    re.ASCII,
+).findall
+_TOKEN = TOKEN.encode()
+_FIELDS = re.compile(_FIELD_LINES.encode("latin-1")).fullmatch
 _BARE_LF = re.compile(rb"(?<!\r)\n").search
 _LINE = re.compile(rb"%s [\x21-\x7e]+ HTTP/[0-9]\.[0-9]" % _TOKEN).fullmatch
 # What every request line begins like, however little of it is here.
@@ -88,10 +99,7 @@ _LINE_SO_FAR = re.compile(
     % _TOKEN
 ).match
 
-# RFC 3986 section 3: pchar, and what the URL standard lets browsers send as it is.
-_PCHAR = r"A-Za-z0-9\-._~!$&'()*+,;=:@\[\]|^`{}"
-_PATH = re.compile(rf"/(?:[{_PCHAR}/]|%[0-9A-Fa-f]{{2}})*").fullmatch
-_QUERY = re.compile(rf"[{_PCHAR}/?%\\]*").fullmatch
+_PATH_AND_QUERY = re.compile(_ORIGIN_FORM).fullmatch
 # RFC 3986 section 3.2.2 and RFC 9110 section 7.2: uri-host [ ":" port ].
 _HOST = re.compile(
     r"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*|(\[[^\[\]]*\]))(?::([0-9]*))?"
@@ -115,8 +123,9 @@ class RequestHead:
     target: as received. summary: method and target, cut to a bearable length. path: still
     percent-encoded; "*" for the asterisk form. query: without the "?". host: from the
     target if it has one, else from Host (RFC 9112 section 3.2.2).
-    content_length: None where there is no body, or a chunked one. is_plain: HTTP/1.1 and no
-    HEAD, so that an answer has a body and needs no field to keep the connection.
+    field_count: lines of fields. content_length: None where there is no body, or a chunked one.
+    is_plain: HTTP/1.1 and no HEAD, so that an answer has a body and needs no field to keep the
+    connection.
     """
 
     __slots__ = (
@@ -127,6 +136,7 @@ class RequestHead:
         "query",
         "version",
         "headers",
+        "field_count",
         "host",
         "has_body",
         "is_chunked",
@@ -143,6 +153,7 @@ class RequestHead:
     query: str
     version: tuple[int, int]
     headers: Headers
+    field_count: int
     host: str
     has_body: bool
     is_chunked: bool
@@ -155,41 +166,78 @@ class RequestHead:
         return f"<RequestHead {self.method} {self.target} HTTP/{self.version[0]}.{self.version[1]}>"
 
 
+# What is refused is not remembered, so what it holds is bounded: some 2 MB at the very most.
+MAX_KNOWN = 512  # heads
+_LONGEST_KNOWN = 1024  # bytes
+_known: dict[bytes, RequestHead] = {}
+# Eight bits of the hash of the head that came last, by other bits of it: enough to tell that
+# a head has come before, wrong once in 256 times, which does no harm.
+_LAST_SLOT = 16 * 1024 - 1
+_traces = bytearray(_LAST_SLOT + 1)
+
+
 def parse_head(data: bytes, limits: HttpLimits) -> RequestHead:
     """Return the request head that `data` is: all of it, up to and with the empty line.
 
     Clients repeat themselves to the letter: a browser that polls, a device that reports, a
-    load generator. The same bytes always mean the same, so they are parsed once and the
-    head is remembered: a look-up costs a tenth of the parsing.
-    Raises ProtocolError with the status that answers it.
+    load generator. The same bytes always mean the same, so what has come twice is remembered
+    and not parsed again. Raises ProtocolError with the status that answers it.
     """
-    if len(data) <= _LONGEST_KNOWN:
-        return _parse_known(data, limits.fields)
-    return _parse(data, limits.fields)
+    if len(data) > _LONGEST_KNOWN:
+        return _parse(data, limits.fields)
+    head = _known.get(data)
+    if head is None or head.field_count > limits.fields:
+        head = _parse(data, limits.fields)
+        mark = hash(data)
+        slot, trace = mark & _LAST_SLOT, mark >> 20 & 0xFF
+        if _traces[slot] != trace:
+            _traces[slot] = trace
+        else:
+            if len(_known) >= MAX_KNOWN:
+                _known.clear()
+            _known[data] = head
+    return head
 
 
 def _parse(data: bytes, max_fields: int) -> RequestHead:
-    """Parse a head that is seen for the first time, or is too long to be remembered."""
-    match = _HEAD(data)
+    # latin-1: any byte is a character, so obs-text survives (RFC 9110 section 5.5).
+    text = data.decode("latin-1")
+    match = _HEAD(text)
     if match is None:
         explain_bad_head(data)
-    method, target, major, minor, block = match.groups()
-    if major != b"1":
-        raise VersionNotSupported(f"HTTP/{major.decode()}.{minor.decode()} is not spoken here")
     head = RequestHead()
-    head.method = method.decode()
-    head.target = target.decode()
-    head.summary = f"{head.method} {head.target[:SUMMARY_LIMIT]}"
+    asked, head.method, head.target, path, query, major, minor = match.groups()
+    if major != "1":
+        raise VersionNotSupported(f"HTTP/{major}.{minor} is not spoken here")
+    head.summary = asked
+    if len(head.target) > SUMMARY_LIMIT:
+        head.summary = f"{head.method} {head.target[:SUMMARY_LIMIT]}"
     # A higher minor version is read as the highest we know (RFC 9110 section 2.5).
-    head.version = version = (1, 1) if minor != b"0" else (1, 0)
-    # latin-1: any byte is a character, so obs-text survives (RFC 9110 section 5.5).
-    fields = _SPLIT(block.decode("latin-1"))
-    if len(fields) > max_fields:
-        raise HeadTooLarge(f"{len(fields)} header fields, limit {max_fields}")
-    head.headers = headers = Headers(fields)
-    values = headers.joined  # local: looked up once per field below
-    _check_host(head, values.get("host"))
-    _split_target(head)
+    head.version = version = (1, 1) if minor != "0" else (1, 0)
+    head.field_count = count = text.count("\n") - 2  # All but the first and the last line.
+    if count > max_fields:
+        raise HeadTooLarge(f"{count} header fields, limit {max_fields}")
+    head.headers = Headers((), text)  # By position: keywords cost more
+    values: dict[str, str] = {}
+    for name, value in _DECISIVE(text):
+        name = name.lower()
+        value = value.strip(" \t")
+        if name in values:
+            if name == "host":  # RFC 9112 section 3.2: exactly one in 1.1, and never more.
+                raise BadRequest("more than one Host field")
+            value = f"{values[name]}, {value}"
+        values[name] = value
+    host = values.get("host")
+    if host is not None:
+        head.host = _valid_host(host)
+    elif version == (1, 1):
+        raise BadRequest("the Host field is missing")
+    else:
+        head.host = ""
+    if path is None:
+        path, query = _split_target(head)
+    head.path = path
+    head.query = query or ""
     if head.method not in METHODS:
         raise NotSupported(f"the method {head.method} is not implemented")
     head.is_plain = version == (1, 1) and head.method != "HEAD"
@@ -212,23 +260,6 @@ def _parse(data: bytes, max_fields: int) -> RequestHead:
             raise ExpectationFailed("the only expectation that can be met is 100-continue")
         head.expects_continue = head.has_body and "100-continue" in members
     return head
-
-
-# What is refused is not remembered, so what it holds is bounded: some 2 MB at the very most.
-_LONGEST_KNOWN = 1024  # bytes
-_parse_known = lru_cache(maxsize=512)(_parse)
-
-
-def _check_host(head: RequestHead, value: str | None) -> None:
-    """RFC 9112 section 3.2: exactly one Host in 1.1, and in any version a valid one."""
-    if value is None:
-        if head.version == (1, 1):
-            raise BadRequest("the Host field is missing")
-        head.host = ""
-        return
-    if "," in value and len(head.headers.getlist("host")) > 1:
-        raise BadRequest("more than one Host field")
-    head.host = _valid_host(value)
 
 
 # A server has a few names, and every request says one of them. (At most 2 MB: a head is 32 KB.)
@@ -258,21 +289,18 @@ def _is_ip_literal(literal: str) -> bool:
     return True
 
 
-def _split_target(head: RequestHead) -> None:
-    """RFC 9112 section 3.2: which of the four forms is the target, and what does it name?"""
+def _split_target(head: RequestHead) -> tuple[str, str | None]:
+    """RFC 9112 section 3.2: which of the other forms is the target? Return path and query."""
     target = head.target
     if target[0] != "/":
         target = _target_of_other_form(head, target)
         if target == "*":
-            head.path, head.query = "*", ""
-            return
-    path, mark, query = target.partition("?")
-    if not _PATH(path):
-        raise BadRequest("the path holds a character or a percent-encoding that a URI cannot")
-    if mark and not _QUERY(query):
-        raise BadRequest("the query holds a character that a URI cannot")
-    head.path = path
-    head.query = query
+            return "*", None
+    match = _PATH_AND_QUERY(target)
+    if match is None:
+        raise BadRequest("the target holds a character or a percent-encoding that a URI cannot")
+    path, query = match.groups()
+    return path, query
 
 
 def _target_of_other_form(head: RequestHead, target: str) -> str:

@@ -103,7 +103,7 @@ class HttpChannel(Channel):
         self._http = HttpConnection(service.limits)
         self._request: HTTPRequest | None = None
         self._route: Route | None = None
-        self._body: bytearray | None = None
+        self._body: bytes | bytearray | None = None  # What came in one piece stays as it is.
         self._body_started = 0.0
         self._body_size = 0
         self._body_held = 0  # Bytes of it that count in the service's body_bytes.
@@ -236,7 +236,12 @@ class HttpChannel(Channel):
                 self._dispatch(self._request, self._route)
                 return True
             assert isinstance(event, bytes)
-            self._body += event  # Not a list of pieces: there may be one for each byte.
+            if not self._body:
+                self._body = event
+            else:  # Not a list of pieces: there may be one for each byte.
+                if isinstance(self._body, bytes):
+                    self._body = bytearray(self._body)
+                self._body += event
             self._body_size += len(event)
             self._body_held += len(event)
             service.body_bytes += len(event)
@@ -336,7 +341,7 @@ class HttpChannel(Channel):
             if self._body_stream is not None:  # Else it was refused: no worker is free.
                 self._feed_stream()
             return True
-        self._body = bytearray()
+        self._body = b""
         return False
 
     def _options_of_server(self, head: RequestHead) -> None:

@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import unittest
+import urllib.parse
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -215,6 +216,20 @@ class MultiDictTests(unittest.TestCase):
 
 
 class UrlencodedTests(unittest.TestCase):
+    def test_any_text_reads_as_the_standard_library_reads_it(self) -> None:
+        """Plain text has a shorter way: no escape in it, and no character that is not ASCII."""
+        chance = random.Random(5)
+        for alphabet in ("ab=&+;/", "ab=&+%41fF", "a=&+%é你"):
+            for _ in range(1000):
+                given = "".join(chance.choices(alphabet, k=chance.randrange(24)))
+                expected = urllib.parse.parse_qsl(given, keep_blank_values=True)
+                with self.subTest(given):
+                    form = parse_urlencoded(given, 100)
+                    self.assertEqual(list(form), list(dict(expected)))
+                    for key in form:
+                        self.assertEqual(form.getlist(key), [v for k, v in expected if k == key])
+                    self.assertEqual(dict(form), dict(reversed(expected)))
+
     def test_names_and_values_are_decoded(self) -> None:
         for given, pairs in (
             ("", []),

@@ -438,6 +438,29 @@ class LookupTests(unittest.TestCase):
             error_of(router, "PUT", "/user/me").headers, {"Allow": "DELETE, GET, HEAD, OPTIONS"}
         )
 
+    def test_a_parameter_at_the_end_is_found_as_by_the_whole_search(self) -> None:
+        """Such routes have a shorter way. It leads to the same one, in any set of routes."""
+        parts = ("a", "b", "{x}", "{x:int}", "{x:float}", "%2F", "{x:path}", "*", "")
+        tries = ("a", "b", "1", "1.5", "c", "", "%2F", "%61", "/", "x%")
+        chance = random.Random(4)
+        for _ in range(300):
+            router = Router()
+            for number in range(chance.randrange(1, 8)):
+                path = "".join("/" + chance.choice(parts) for _ in range(chance.randrange(1, 4)))
+                methods = chance.sample(("GET", "POST", "HEAD"), chance.randrange(1, 3))
+                try:
+                    with captured_logs():
+                        router.register(path, methods)(named(f"{path} {number}"))
+                except RouteError:
+                    continue
+            plain = Router()
+            plain._root = router._root
+            for _ in range(40):
+                asked = "/" + "/".join(chance.choice(tries) for _ in range(chance.randrange(1, 4)))
+                method = chance.choice(("GET", "POST", "HEAD", "PUT"))
+                with self.subTest(asked, method=method, routes=router.routes()):
+                    self.assertEqual(found(router, asked, method), found(plain, asked, method))
+
     def test_commands_are_looked_up_as_they_are(self) -> None:
         router = Router()
         router.register("ping", protocol="tcp")(handler)

@@ -1,0 +1,151 @@
+"""What is remembered of heads, and what of a head is read at once and what later.
+
+That a head means what the RFC says is in test_http_corpus.py; here it must mean the same
+however it is come by.
+"""
+
+from __future__ import annotations
+
+import random
+import unittest
+
+from pyliteflux.errors import HeadTooLarge, ProtocolError
+from pyliteflux.protocol import http_head
+from pyliteflux.protocol.http_head import (
+    DEFAULT_LIMITS,
+    MAX_KNOWN,
+    HttpLimits,
+    RequestHead,
+    parse_head,
+)
+
+FEW_FIELDS = HttpLimits(fields=2)
+
+
+def head_of(*lines: str, target: str = "/") -> bytes:
+    """Return a head with a Host, and with these lines."""
+    return "\r\n".join((f"GET {target} HTTP/1.1", "Host: a", *lines, "", "")).encode("latin-1")
+
+
+def parse(data: bytes) -> RequestHead:
+    return parse_head(data, DEFAULT_LIMITS)
+
+
+class WhatIsRemembered(unittest.TestCase):
+    def setUp(self) -> None:
+        http_head._known.clear()
+        http_head._traces[:] = bytes(len(http_head._traces))
+
+    def test_a_head_that_comes_again_and_again_is_parsed_twice(self) -> None:
+        first, second, third = (parse(head_of("Accept: */*")) for _ in range(3))
+        self.assertIsNot(first, second)
+        self.assertIs(second, third)
+
+    def test_heads_that_come_once_are_not_kept_and_push_out_nothing(self) -> None:
+        known = head_of(target="/known")
+        parse(known)
+        remembered = parse(known)
+        for number in range(3 * MAX_KNOWN):
+            parse(head_of(f"Cookie: visit={number}"))
+        self.assertLess(len(http_head._known), MAX_KNOWN // 8)  # One in 256 passes for known.
+        self.assertIs(parse(known), remembered)
+
+    def test_there_is_a_bound_to_how_many_are_kept(self) -> None:
+        for number in range(3 * MAX_KNOWN):
+            for _ in range(2):
+                parse(head_of(f"Cookie: visit={number}"))
+            self.assertLessEqual(len(http_head._known), MAX_KNOWN)
+
+    def test_a_long_one_is_not_kept(self) -> None:
+        data = head_of("Cookie: " + "x" * 1024)
+        for _ in range(3):
+            parse(data)
+        self.assertEqual(http_head._known, {})
+
+    def test_what_is_refused_is_refused_each_time(self) -> None:
+        for _ in range(4):
+            with self.assertRaises(ProtocolError):
+                parse(head_of("Content-Length: 1", "Content-Length: 1"))
+        self.assertEqual(http_head._known, {})
+
+    def test_a_server_with_a_lower_limit_refuses_what_another_one_knows(self) -> None:
+        data = head_of("A: 1", "B: 2")
+        for _ in range(3):
+            self.assertEqual(parse(data).field_count, 3)
+            with self.assertRaisesRegex(HeadTooLarge, "3 header fields, limit 2"):
+                parse_head(data, FEW_FIELDS)
+
+
+NAMES = ("Host", "HOST", "hosT", "Content-Length", "content-length", "Transfer-Encoding",
+         "Connection", "connection", "Expect", "Cookie", "X-Host", "Hos", "Host2", "Te", "Accept",
+         "x-connection", "Content-Type", "E", "c", "transfer-encodings")  # fmt: skip
+VALUES = ("a", "", "5", "close", "keep-alive", "Keep-Alive, x", "chunked", "100-continue", "a:80",
+          "host: b", "\nhost: b".replace("\n", "\t"), "x y\xe9", "gzip")  # fmt: skip
+BLANKS = ("", " ", "  \t", "\t")
+
+
+class WhatIsReadAtOnce(unittest.TestCase):
+    """The fields that decide are found by a pattern of their own. It must find what one finds
+    who cuts all fields and looks them up: else two parts of us read two different requests."""
+
+    def test_it_is_what_the_fields_say_when_all_are_read(self) -> None:
+        chance = random.Random(9112)
+        good = 0
+        for _ in range(5000):
+            lines = []
+            for _ in range(chance.randrange(6)):
+                name, value = chance.choice(NAMES), chance.choice(VALUES)
+                lines.append(f"{name}:{chance.choice(BLANKS)}{value}{chance.choice(BLANKS)}")
+            version = chance.choice("01")
+            data = "\r\n".join((f"POST /a?b HTTP/1.{version}", *lines, "", "")).encode("latin-1")
+            fields: dict[str, list[str]] = {}
+            for line in lines:
+                name, _, value = line.partition(":")
+                fields.setdefault(name.lower(), []).append(value.strip(" \t"))
+            try:
+                head = parse(data)
+            except ProtocolError:
+                continue
+            good += 1
+            with self.subTest(data):
+                self.check(head, fields, version == "1")
+        self.assertGreater(good, 500)
+
+    def check(self, head: RequestHead, fields: dict[str, list[str]], is_new: bool) -> None:
+        self.assertLessEqual(len(fields.get("host", [])), 1)
+        self.assertEqual(head.host, "".join(fields.get("host", [])))
+        self.assertEqual(head.is_chunked, "transfer-encoding" in fields)
+        lengths = fields.get("content-length")
+        if lengths is None:
+            self.assertIsNone(head.content_length)
+        else:
+            self.assertEqual([str(head.content_length)], lengths)
+            self.assertFalse(head.is_chunked)
+        options = {
+            o.strip(" \t").lower() for o in ", ".join(fields.get("connection", [])).split(",")
+        }
+        keeps = "close" not in options and (is_new or "keep-alive" in options)
+        self.assertEqual(head.keep_alive, keeps)
+        continues = is_new and head.has_body and "100-continue" in fields.get("expect", [])
+        self.assertEqual(head.expects_continue, continues)
+        self.assertEqual(head.field_count, sum(map(len, fields.values())))
+        self.assertEqual({n: head.headers.getlist(n) for n in head.headers}, fields)
+
+    def test_what_only_looks_like_such_a_field_is_none(self) -> None:
+        head = parse(head_of("X: Content-Length: 5", "XContent-Length: 5", "Content-Lengths: 5"))
+        self.assertIsNone(head.content_length)
+        self.assertEqual(parse(head_of("X-Connection: close")).keep_alive, True)
+
+    def test_a_target_cannot_say_what_a_field_says(self) -> None:
+        head = parse(head_of(target="/?connection:close"))
+        self.assertTrue(head.keep_alive)
+        self.assertEqual((head.path, head.query), ("/", "connection:close"))
+
+    def test_what_is_noted_of_a_long_target_is_short(self) -> None:
+        head = parse(head_of(target="/" + "a" * 500))
+        self.assertEqual(head.summary, "GET /" + "a" * 99)
+        self.assertEqual(parse(head_of(target="/b")).summary, "GET /b")
+
+
+if __name__ == "__main__":
+    unittest.main()
