@@ -250,16 +250,23 @@ def _parse(data: bytes, max_fields: int) -> RequestHead:
         head.keep_alive = version == (1, 1)
     else:
         # RFC 9112 section 9.3: close wins; 1.0 persists only where it was asked for.
-        options = {option.strip(" \t").lower() for option in connection.split(",")}
+        options = _members(connection)
         head.keep_alive = "close" not in options and (version == (1, 1) or "keep-alive" in options)
     head.expects_continue = False
     if "expect" in values and version == (1, 1):
         # RFC 9110 section 10.1.1: a 1.0 client's Expect is ignored.
-        members = {item.strip(" \t").lower() for item in values["expect"].split(",")}
+        members = _members(values["expect"])
         if members - {"100-continue", ""}:
             raise ExpectationFailed("the only expectation that can be met is 100-continue")
         head.expects_continue = head.has_body and "100-continue" in members
     return head
+
+
+# What Connection says is one of a few: keep-alive, close. (At most 2 MB: a head is 32 KB.)
+@lru_cache(maxsize=64)
+def _members(value: str) -> frozenset[str]:
+    """Return the members of a list of options, in lower case (RFC 9110 section 5.6.1)."""
+    return frozenset(item.strip(" \t").lower() for item in value.split(","))
 
 
 # A server has a few names, and every request says one of them. (At most 2 MB: a head is 32 KB.)
