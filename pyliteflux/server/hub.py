@@ -51,11 +51,13 @@ class Hub:
             del self._channels[channel.client_id]
             self._clients.pop(channel.client_id, None)
 
-    def deliver(self, frame: PushFrame, client_id: str | None) -> None:
-        """Push to one client, or to all where client_id is None."""
+    def deliver(
+        self, frame: PushFrame, client_id: str | None, without: TcpChannel | None = None
+    ) -> None:
+        """Push to one client, or to all where client_id is None. without: who has it already."""
         for one in list(self._clients) if client_id is None else (client_id,):
             channel = self._channels.get(one)  # A delivery may have ended another's connection.
-            if channel is None:
+            if channel is None or channel is without:
                 continue
             try:
                 channel.deliver(frame, None, self._config.slow_client_policy)

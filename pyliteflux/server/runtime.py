@@ -36,6 +36,7 @@ from ..reactor.workers import WorkerPool
 from .abandoned import log_abandoned
 from .access_log import AccessLog
 from .acks import Ack
+from .burst import Burst, sender
 from .channel import CLOSED, IDLE
 from .clients import Client
 from .hooks import HookCalls, Hooks
@@ -113,6 +114,7 @@ class Runtime:
             for sock in listeners.values():
                 sock.close()
             raise
+        self._burst = Burst(reactor, hub)
         self.workers = pool_factory(
             reactor, "worker", config.worker_threads, config.worker_queue_limit
         )
@@ -366,17 +368,18 @@ class Runtime:
     def push(self, frame: PushFrame, client_id: str | None) -> None:
         """Have the reactor deliver a push. Raises PoolFull, and ReactorClosed after the end."""
         self._check_backlog()
-        self.reactor.call_soon_threadsafe(self._hub.deliver, frame, client_id)
+        self.reactor.call_soon_threadsafe(self._burst.push, frame, client_id, sender())
 
     def push_acked(self, frame: PushFrame, ack: Ack, timeout: float) -> None:
         """Have the reactor deliver a push that is to be acknowledged. Raises as `push` does."""
         self._check_backlog()
-        self.reactor.call_soon_threadsafe(self._hub.deliver_acked, frame, ack, timeout)
+        deliver = self._hub.deliver_acked
+        self.reactor.call_soon_threadsafe(self._burst.after, deliver, frame, ack, timeout)
 
     def publish(self, topic: str, data: bytes) -> None:
         """Have the reactor deliver a topic's message. Raises as `push` does."""
         self._check_backlog()
-        self.reactor.call_soon_threadsafe(self._topics.publish, topic, data)
+        self.reactor.call_soon_threadsafe(self._burst.after, self._topics.publish, topic, data)
 
     def _check_backlog(self) -> None:
         # Who pushes faster than the reactor delivers must hear of it, or the inbox would be
@@ -386,7 +389,7 @@ class Runtime:
 
     def disconnect(self, client_id: str, text: str) -> None:
         """Have the reactor end a client's connection. Raises ReactorClosed after the end."""
-        self.reactor.call_soon_threadsafe(self._hub.disconnect, client_id, text)
+        self.reactor.call_soon_threadsafe(self._burst.after, self._hub.disconnect, client_id, text)
 
     def request_stop(self) -> None:
         """Begin the graceful stop. Raises ReactorClosed after the end."""
@@ -399,6 +402,7 @@ class Runtime:
         if self.is_stopping:
             return
         self.is_stopping = True
+        self._burst.release()
         for acceptor in self._acceptors:
             acceptor.close()
         self.http.is_stopping = self.tcp.is_stopping = True

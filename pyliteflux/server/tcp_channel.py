@@ -190,6 +190,11 @@ class TcpChannel(PushedChannel):
 
     # --- messages
 
+    @property
+    def has_more(self) -> bool:
+        """True while a message is being handled and something of the next is here already."""
+        return self.state is HANDLING and self._framer.buffered > 0
+
     def _advance(self) -> None:
         """Take messages from what is buffered, as far as it goes and its turn allows."""
         self._advancing = True
