@@ -78,7 +78,7 @@ class MiddlewareManager:
 
     def __init__(self) -> None:
         self._middlewares: dict[str, tuple[Any, ...]] = {"http": (), "tcp": ()}
-        self._chains = {"http": Chain(), "tcp": Chain()}
+        self.chains = {"http": Chain(), "tcp": Chain()}  # By protocol. Not to be changed.
 
     def add_middleware(self, middleware: Any, protocol: str = "both") -> None:
         """Append a middleware for "http", "tcp" or "both".
@@ -95,11 +95,7 @@ class MiddlewareManager:
             for name in ("process_request", "process_response", "on_finish")
         ):
             raise TypeError(f"{middleware!r} has none of a middleware's methods")
-        for name in self._chains:
+        for name in self.chains:
             if protocol in (name, "both"):
                 self._middlewares[name] += (middleware,)
-                self._chains[name] = Chain(self._middlewares[name])
-
-    def chain(self, protocol: str) -> Chain:
-        """Return the middlewares for a protocol."""
-        return self._chains[protocol]
+                self.chains[name] = Chain(self._middlewares[name])

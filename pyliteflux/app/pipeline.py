@@ -47,7 +47,8 @@ class Pipeline:
         self._tasks = tasks
         self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
         self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
-        self._answer_message = self._handle_message  # Bound once, not per message.
+        # Bound once, not per request.
+        self._answer_request, self._answer_message = self._handle, self._handle_message
 
     def make_bg(self, request: Request) -> BackgroundTasks:
         """Return a request's `bg`; called when it is first asked for."""
@@ -58,7 +59,7 @@ class Pipeline:
     def handle(self, request: HTTPRequest) -> HTTPResponse:
         """Return the response to a request, ready to be sent. Never raises an Exception."""
         context = Context()
-        response = context.run(self._handle, request)
+        response = context.run(self._answer_request, request)
         if type(response) is HTTPResponse and not request.entered and not request.has_files:
             return response  # Most: nothing more will run in it.
         if isinstance(response, StreamResponse) or self.needs_finish(request):
@@ -67,7 +68,7 @@ class Pipeline:
 
     def _handle(self, request: HTTPRequest) -> HTTPResponse:
         enter(request)
-        value = self._run(request, self._middlewares.chain("http"))
+        value = self._run(request, self._middlewares.chains["http"])
         try:
             return make_response(value, request)
         except Exception as error:
@@ -86,12 +87,12 @@ class Pipeline:
         entered = request.entered
         if not entered or request.has_files:
             return request.has_files
-        on_finish = self._middlewares.chain(request.protocol).on_finish
+        on_finish = self._middlewares.chains[request.protocol].on_finish
         # The one added first comes last: where it was not entered, none of them was.
         return bool(on_finish) and on_finish[-1][0] <= entered
 
     def _finish(self, request: Request) -> None:
-        for place, on_finish, name in self._middlewares.chain(request.protocol).on_finish:
+        for place, on_finish, name in self._middlewares.chains[request.protocol].on_finish:
             if place <= request.entered:
                 try:
                     on_finish(request)
@@ -115,7 +116,7 @@ class Pipeline:
 
     def _handle_message(self, request: TCPRequest) -> Any:
         enter(request)
-        value = self._run(request, self._middlewares.chain("tcp"))
+        value = self._run(request, self._middlewares.chains["tcp"])
         try:
             return self._answer(request, value)
         except Exception as error:

@@ -42,6 +42,7 @@ from .tcp_service import TcpService
 
 # Messages answered for one connection in one turn; then the others have theirs.
 MESSAGES_PER_TURN = 16
+_TURN = range(MESSAGES_PER_TURN)  # Made once, not per message.
 # A client that connects for one answer (tcp_keep_alive off) must ask within this, in seconds.
 FIRST_MESSAGE_TIMEOUT = 60.0
 
@@ -199,7 +200,7 @@ class TcpChannel(PushedChannel):
         """Take messages from what is buffered, as far as it goes and its turn allows."""
         self._advancing = True
         try:
-            for _ in range(MESSAGES_PER_TURN):
+            for _ in _TURN:
                 if not self._receive_one():
                     return
                 state = self.state

@@ -31,7 +31,7 @@ class TestAdding(unittest.TestCase):
         manager.add_middleware(b, protocol="tcp")
         manager.add_middleware(c, "http")
         for protocol, expected in (("http", [a, c]), ("tcp", [a, b])):
-            chain = manager.chain(protocol)
+            chain = manager.chains[protocol]
             owners = [method.__self__ for _, method, _ in chain.process_request]  # type: ignore[attr-defined]
             self.assertEqual(owners, expected)
             owners = [method.__self__ for _, method, _ in chain.process_response]  # type: ignore[attr-defined]
@@ -41,9 +41,9 @@ class TestAdding(unittest.TestCase):
         """A request keeps the chain it began with."""
         manager = MiddlewareManager()
         manager.add_middleware(Full())
-        chain = manager.chain("http")
+        chain = manager.chains["http"]
         manager.add_middleware(Full())
-        self.assertEqual((chain.size, manager.chain("http").size), (1, 2))
+        self.assertEqual((chain.size, manager.chains["http"].size), (1, 2))
 
     def test_methods_that_do_nothing_cost_nothing(self) -> None:
         """M1: what is inherited from Middleware, or missing, is not in the chain."""
@@ -55,7 +55,7 @@ class TestAdding(unittest.TestCase):
         manager = MiddlewareManager()
         for middleware in (Middleware(), ContextMiddleware(), Other(), Full()):
             manager.add_middleware(middleware)
-        chain = manager.chain("tcp")
+        chain = manager.chains["tcp"]
         self.assertEqual(chain.size, 4)
         self.assertEqual([(place, name) for place, _, name in chain.process_request], [(4, "Full")])
         self.assertEqual(
@@ -73,7 +73,7 @@ class TestAdding(unittest.TestCase):
             manager.add_middleware(object())
         with self.assertRaisesRegex(ValueError, "udp"):
             manager.add_middleware(Full(), protocol="udp")
-        self.assertEqual(manager.chain("http").size, 0)
+        self.assertEqual(manager.chains["http"].size, 0)
 
     def test_a_subclass_need_not_call_super(self) -> None:
         """M1."""
