@@ -32,8 +32,8 @@ class DevicesPage(unittest.TestCase):
         self.browser.until(f"[data-name={name}] .state", "here")
 
     def points(self, name: str) -> int:
-        """Return of how many points a device's line consists."""
-        script = "return document.querySelector(arguments[0]).points.length"
+        """Return of how many points a device's line consists; 0 while it has none yet."""
+        script = "return document.querySelector(arguments[0])?.points.length ?? 0"
         count: int = self.browser.run(script, f"[data-name={name}] polyline")
         return count
 
