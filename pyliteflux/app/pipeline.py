@@ -47,8 +47,7 @@ class Pipeline:
         self._tasks = tasks
         self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
         self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
-        # Bound once, not per request.
-        self._answer_request, self._answer_message = self._handle, self._handle_message
+        self._answer_message = self._handle_message  # Bound once, not per message.
 
     def make_bg(self, request: Request) -> BackgroundTasks:
         """Return a request's `bg`; called when it is first asked for."""
@@ -59,7 +58,7 @@ class Pipeline:
     def handle(self, request: HTTPRequest) -> HTTPResponse:
         """Return the response to a request, ready to be sent. Never raises an Exception."""
         context = Context()
-        response = context.run(self._answer_request, request)
+        response = context.run(self._handle, request)
         if type(response) is HTTPResponse and not request.entered and not request.has_files:
             return response  # Most: nothing more will run in it.
         if isinstance(response, StreamResponse) or self.needs_finish(request):
