@@ -161,14 +161,9 @@ class Pipeline:
         value: Any = None
         failed = False
         try:
-            for place, process_request, _ in chain.process_request:
-                request.entered = place
-                value = process_request(request)
-                if value is not None:
-                    break
-            else:
-                if chain.size:
-                    request.entered = chain.size
+            if chain.size:
+                value = self._ask(request, chain)
+            if value is None:
                 value = request.route.handler(request)
             if type(value) is tuple:
                 value = split_tuple(value, request)
@@ -178,10 +173,21 @@ class Pipeline:
         request.has_returned = True
         if request.has_bg:  # Not asked for by most: `bg` is lazy.
             request.bg.drop() if failed else request.bg.release()
-        for place, process_response, name in chain.process_response:
-            if place <= request.entered:
-                value = self._respond(request, process_response, name, value)
+        if request.entered:
+            for place, process_response, name in chain.process_response:
+                if place <= request.entered:
+                    value = self._respond(request, process_response, name, value)
         return value
+
+    def _ask(self, request: Request, chain: Chain) -> Any:
+        """Return what a `process_request` answers; None where the handler is to be called."""
+        for place, process_request, _ in chain.process_request:
+            request.entered = place
+            value = process_request(request)
+            if value is not None:
+                return value
+        request.entered = chain.size
+        return None
 
     def _respond(
         self, request: Request, process: Callable[[Any, Any], Any], name: str, value: Any

@@ -19,6 +19,7 @@ from ..errors import BadRequest, BodyTooLarge, ProtocolError
 from .http_body import ChunkedBody, FixedBody
 from .http_head import (
     DEFAULT_LIMITS,
+    LONGEST_KNOWN,
     MAX_EMPTY_LINES,
     HttpLimits,
     RequestHead,
@@ -60,6 +61,9 @@ NEXT = {
     CLOSED: set(),
     FAILED: set(),
 }
+# The two moves of each request are checked in place, against the states they may come from.
+_BEFORE_DONE = tuple(state for state in NEXT if DONE in NEXT[state])
+_BEFORE_IDLE = tuple(state for state in NEXT if IDLE in NEXT[state])
 
 
 class HttpConnection:
@@ -108,7 +112,7 @@ class HttpConnection:
 
     def has_input(self) -> bool:
         """Tell whether anything is not turned into events yet: bytes, or the peer's end."""
-        return bool(self._buffer) or self._at_eof
+        return True if self._buffer else self._at_eof
 
     @property
     def is_at_eof(self) -> bool:
@@ -141,7 +145,26 @@ class HttpConnection:
         """
         try:
             if self.state is IDLE:
-                return self._next_head()
+                buffer, head = self._buffer, None
+                if type(buffer) is bytes and len(buffer) <= LONGEST_KNOWN:
+                    head = self._limits.known.get(buffer)  # Most: nothing else, and seen before.
+                if head is not None:
+                    self._buffer = b""
+                else:
+                    head = self._cut_head()
+                    if head is None:
+                        return NEED_DATA
+                self.head = head
+                self._searched = self._empty_lines = 0
+                if head.has_body:
+                    self._move(BODY)
+                    self.keep_alive = False
+                    self.body_limit = self._limits.body
+                else:
+                    assert self.state in _BEFORE_DONE, self.state
+                    self.state = DONE
+                    self.keep_alive = head.keep_alive
+                return head
             if self.state is BODY:
                 return self._next_piece()
         except ProtocolError as error:
@@ -155,20 +178,20 @@ class HttpConnection:
 
     def start_next_cycle(self) -> bool:
         """The answer is given: read the next request. Tell whether any of it is here already."""
-        assert IDLE in NEXT[self.state], self.state
+        assert self.state in _BEFORE_IDLE, self.state
         self.state = IDLE
-        self.head = self._body = None
-        self.keep_alive = False
-        self.body_limit = self._limits.body
-        return bool(self._buffer) or self._at_eof
+        self.head = None
+        return True if self._buffer else self._at_eof
 
-    def _next_head(self) -> RequestHead | Signal:
+    def _cut_head(self) -> RequestHead | None:
+        """Take the next head off the buffer and parse it; None while it is not whole."""
         buffer = self._buffer
         if buffer.startswith(b"\r\n"):
             buffer = self._skip_empty_lines()
         end = buffer.find(b"\r\n\r\n", self._searched) + 4
         if end < 4:
-            return self._await_head(buffer)
+            self._await_head(buffer)
+            return None
         # One piece, one head: nothing is copied.
         data = buffer if end == len(buffer) else buffer[:end]
         if type(data) is not bytes:
@@ -176,23 +199,16 @@ class HttpConnection:
         limits = self._limits
         if end > limits.request_line or end > limits.head:
             check_head_so_far(data, limits)
-        self.head = head = parse_head(data, limits)
+        head = parse_head(data, limits)
         if data is buffer:
             self._buffer = b""
         elif head.has_body and type(buffer) is bytes:
             self._buffer = buffer[end:]  # As a rule the body and nothing else: see _next_piece.
         else:
             del self._own_buffer()[:end]
-        self._searched = self._empty_lines = 0
-        if head.has_body:
-            self._move(BODY)
-        else:
-            assert DONE in NEXT[self.state], self.state  # In place: it is every request's.
-            self.state = DONE
-            self.keep_alive = head.keep_alive
         return head
 
-    def _await_head(self, buffer: bytes | bytearray) -> Signal:
+    def _await_head(self, buffer: bytes | bytearray) -> None:
         """A head is not whole: refuse what cannot become a good one."""
         if buffer and buffer != b"\r":  # A lone CR may become an empty line.
             check_head_so_far(buffer, self._limits, self._searched)
@@ -201,7 +217,6 @@ class HttpConnection:
             if buffer:
                 raise BadRequest("the connection ended within a request head")
             self._move(CLOSED)
-        return NEED_DATA
 
     def _skip_empty_lines(self) -> bytearray:
         """RFC 9112 section 2.2: ignore a few CRLFs before a request line. Return the rest."""
@@ -230,6 +245,7 @@ class HttpConnection:
             return data
         if body.is_complete:
             self._move(DONE)
+            self._body = None
             self.keep_alive = head.keep_alive
             return END
         if self._at_eof:

@@ -32,9 +32,13 @@ from ..headers import TOKEN, Headers
 
 
 class HttpLimits:
-    """How much of a request we are willing to look at. Bytes, but for `fields`."""
+    """How much of a request we are willing to look at. Bytes, but for `fields`.
 
-    __slots__ = ("request_line", "head", "fields", "chunk_line", "body")
+    known: heads that came again, by their bytes: what `parse_head` remembers. Kept here, as
+    one that is within these limits may be over another server's.
+    """
+
+    __slots__ = ("request_line", "head", "fields", "chunk_line", "body", "known")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class HttpLimits:
         self.fields = fields
         self.chunk_line = chunk_line
         self.body = body
+        self.known: dict[bytes, RequestHead] = {}
 
     @classmethod
     def from_config(cls, config: Any) -> HttpLimits:
@@ -78,12 +83,15 @@ _ORIGIN_FORM = rf"(/[{_PCHAR}/]*(?:%[0-9A-Fa-f]{{2}}[{_PCHAR}/]*)*)(?:\?([{_PCHA
 # RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 _FIELD_LINES = rf"(?:{TOKEN}:{_VALUE}\r\n)*"
-# Groups: method and target, method, target, path, query, version. A target that is no path
-# matches as a whole, and is looked at later. No part can match what the next one begins with,
-# so there is nothing to backtrack into.
+# Groups: method and target, method, target, path, query, version, Host if it is the first
+# field. A target that is no path matches as a whole, and is looked at later. But for Host, which
+# is a field line too, no part can match what the next one begins with: there is nothing to
+# backtrack into.
 _HEAD = re.compile(
-    rf"(({TOKEN}) ({_ORIGIN_FORM}|[\x21-\x7e]+)) HTTP/([0-9])\.([0-9])\r\n{_FIELD_LINES}\r\n"
+    rf"(({TOKEN}) ({_ORIGIN_FORM}|[\x21-\x7e]+)) HTTP/([0-9]\.[0-9])\r\n"
+    rf"(?:[Hh]ost:[ \t]*([\x21-\x7e]*)[ \t]*\r\n)?{_FIELD_LINES}\r\n"
 ).fullmatch
+_HOST_GROUP = 7
 # Applied only to what _HEAD has let pass: the fields that decide how to read on.
 _DECISIVE = re.compile(
     r"\n((?=[HhCcTtEe])(?i:host|content-length|transfer-encoding|connection|expect)):([^\r]*)",
@@ -112,6 +120,8 @@ _ALL_DIGITS = re.compile(r"[0-9]+").fullmatch  # Not str.isdigit, not int(): ASC
 _MAX_LENGTH_DIGITS = 18
 
 
+# Bytes of a field line: "a:" and its end.
+_SHORTEST_FIELD = 4
 # Of a target in a summary, in characters: it is kept for longer than the request.
 SUMMARY_LIMIT = 100
 
@@ -123,7 +133,7 @@ class RequestHead:
     target: as received. summary: method and target, cut to a bearable length. path: still
     percent-encoded; "*" for the asterisk form. query: without the "?". host: from the
     target if it has one, else from Host (RFC 9112 section 3.2.2).
-    field_count: lines of fields. content_length: None where there is no body, or a chunked one.
+    content_length: None where there is no body, or a chunked one.
     is_plain: HTTP/1.1 and no HEAD, so that an answer has a body and needs no field to keep the
     connection.
     """
@@ -136,7 +146,6 @@ class RequestHead:
         "query",
         "version",
         "headers",
-        "field_count",
         "host",
         "has_body",
         "is_chunked",
@@ -153,7 +162,6 @@ class RequestHead:
     query: str
     version: tuple[int, int]
     headers: Headers
-    field_count: int
     host: str
     has_body: bool
     is_chunked: bool
@@ -168,8 +176,7 @@ class RequestHead:
 
 # What is refused is not remembered, so what it holds is bounded: some 2 MB at the very most.
 MAX_KNOWN = 512  # heads
-_LONGEST_KNOWN = 1024  # bytes
-_known: dict[bytes, RequestHead] = {}
+LONGEST_KNOWN = 1024  # bytes
 # Eight bits of the hash of the head that came last, by other bits of it: enough to tell that
 # a head has come before, wrong once in 256 times, which does no harm.
 _LAST_SLOT = 16 * 1024 - 1
@@ -183,19 +190,19 @@ def parse_head(data: bytes, limits: HttpLimits) -> RequestHead:
     load generator. The same bytes always mean the same, so what has come twice is remembered
     and not parsed again. Raises ProtocolError with the status that answers it.
     """
-    if len(data) > _LONGEST_KNOWN:
+    if len(data) > LONGEST_KNOWN:
         return _parse(data, limits.fields)
-    head = _known.get(data)
-    if head is None or head.field_count > limits.fields:
+    head = limits.known.get(data)
+    if head is None:
         head = _parse(data, limits.fields)
         mark = hash(data)
         slot, trace = mark & _LAST_SLOT, mark >> 20 & 0xFF
         if _traces[slot] != trace:
             _traces[slot] = trace
         else:
-            if len(_known) >= MAX_KNOWN:
-                _known.clear()
-            _known[data] = head
+            if len(limits.known) >= MAX_KNOWN:
+                limits.known.clear()
+            limits.known[data] = head
     return head
 
 
@@ -206,60 +213,68 @@ def _parse(data: bytes, max_fields: int) -> RequestHead:
     if match is None:
         explain_bad_head(data)
     head = RequestHead()
-    asked, head.method, head.target, path, query, major, minor = match.groups()
-    if major != "1":
-        raise VersionNotSupported(f"HTTP/{major}.{minor} is not spoken here")
+    asked, head.method, head.target, path, query, version, host = match.groups()
     head.summary = asked
     if len(head.target) > SUMMARY_LIMIT:
         head.summary = f"{head.method} {head.target[:SUMMARY_LIMIT]}"
+    if version[0] != "1":
+        raise VersionNotSupported(f"HTTP/{version} is not spoken here")
     # A higher minor version is read as the highest we know (RFC 9110 section 2.5).
-    head.version = version = (1, 1) if minor != "0" else (1, 0)
-    head.field_count = count = text.count("\n") - 2  # All but the first and the last line.
-    if count > max_fields:
-        raise HeadTooLarge(f"{count} header fields, limit {max_fields}")
+    is_old = version == "1.0"
+    head.version = (1, 0) if is_old else (1, 1)
+    if len(text) > max_fields * _SHORTEST_FIELD:  # It may have so many.
+        count = text.count("\n") - 2  # All but the first and the last line.
+        if count > max_fields:
+            raise HeadTooLarge(f"{count} header fields, limit {max_fields}")
     head.headers = Headers((), text)  # By position: keywords cost more
     values: dict[str, str] = {}
-    for name, value in _DECISIVE(text):
+    for name, value in _DECISIVE(text, match.end(_HOST_GROUP)):
         name = name.lower()
         value = value.strip(" \t")
-        if name in values:
-            if name == "host":  # RFC 9112 section 3.2: exactly one in 1.1, and never more.
+        if name == "host":
+            if host is not None:  # RFC 9112 section 3.2: exactly one in 1.1, and never more.
                 raise BadRequest("more than one Host field")
-            value = f"{values[name]}, {value}"
-        values[name] = value
-    host = values.get("host")
+            host = value
+        elif name in values:
+            values[name] = f"{values[name]}, {value}"
+        else:
+            values[name] = value
     if host is not None:
         head.host = _valid_host(host)
-    elif version == (1, 1):
-        raise BadRequest("the Host field is missing")
-    else:
+    elif is_old:
         head.host = ""
+    else:
+        raise BadRequest("the Host field is missing")
     if path is None:
         path, query = _split_target(head)
     head.path = path
     head.query = query or ""
     if head.method not in METHODS:
         raise NotSupported(f"the method {head.method} is not implemented")
-    head.is_plain = version == (1, 1) and head.method != "HEAD"
-    head.has_body = head.is_chunked = False
+    head.is_plain = not is_old and head.method != "HEAD"
+    head.keep_alive = not is_old
+    head.has_body = head.is_chunked = head.expects_continue = False
     head.content_length = None
+    if values:  # Few have any of them, beside Host.
+        _read_values(head, values)
+    return head
+
+
+def _read_values(head: RequestHead, values: dict[str, str]) -> None:
+    """Read what decides how to read on, other than Host."""
+    is_old = head.version == (1, 0)
     if "transfer-encoding" in values or "content-length" in values:
         _measure_body(head, values)
-    connection = values.get("connection")
-    if connection is None:
-        head.keep_alive = version == (1, 1)
-    else:
+    if "connection" in values:
         # RFC 9112 section 9.3: close wins; 1.0 persists only where it was asked for.
-        options = _members(connection)
-        head.keep_alive = "close" not in options and (version == (1, 1) or "keep-alive" in options)
-    head.expects_continue = False
-    if "expect" in values and version == (1, 1):
+        options = _members(values["connection"])
+        head.keep_alive = "close" not in options and (not is_old or "keep-alive" in options)
+    if "expect" in values and not is_old:
         # RFC 9110 section 10.1.1: a 1.0 client's Expect is ignored.
         members = _members(values["expect"])
         if members - {"100-continue", ""}:
             raise ExpectationFailed("the only expectation that can be met is 100-continue")
         head.expects_continue = head.has_body and "100-continue" in members
-    return head
 
 
 # What Connection says is one of a few: keep-alive, close. (At most 2 MB: a head is 32 KB.)

@@ -48,6 +48,11 @@ NEXT = {
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
+# The three moves of each request are checked in place, against the states they may come from:
+# a call, or a look-up in the table, costs more than the check.
+_BEFORE_HANDLING = tuple(state for state in NEXT if HANDLING in NEXT[state])
+_BEFORE_SENDING = tuple(state for state in NEXT if SENDING in NEXT[state])
+_BEFORE_IDLE = tuple(state for state in NEXT if IDLE in NEXT[state])
 
 
 class HttpService(Service):
@@ -134,8 +139,6 @@ class HttpChannel(Channel):
         return self.deadline - timeout
 
     def _move(self, new: State) -> None:
-        # The three moves of each request are checked where they are made: a call costs more
-        # than the check.
         assert new in NEXT[self.state], (self.state, new)
         self.state = new
 
@@ -357,7 +360,7 @@ class HttpChannel(Channel):
         service = self._service
         request._make_bg = service.make_bg
         request.started = now = service.reactor.now
-        assert HANDLING in NEXT[self.state], self.state
+        assert self.state in _BEFORE_HANDLING, self.state
         self.state = HANDLING
         self.deadline = now + service.handler_timeout
         try:
@@ -445,7 +448,7 @@ class HttpChannel(Channel):
         self._keep = keep
         self._sent = size
         self.deadline = inf  # From here on the transport watches for progress.
-        assert SENDING in NEXT[self.state], self.state
+        assert self.state in _BEFORE_SENDING, self.state
         self.state = SENDING
         self._transport.write(data)
         if rest is not None and not self._send_rest(response, rest):
@@ -484,7 +487,7 @@ class HttpChannel(Channel):
             is_stopping = service.is_stopping and self._cause is CloseReason.DONE
             self._close(CloseReason.SHUTDOWN if is_stopping else self._cause)
             return
-        assert IDLE in NEXT[self.state], self.state
+        assert self.state in _BEFORE_IDLE, self.state
         self.state = IDLE
         self.deadline = service.reactor.now + service.idle_time
         if self._http.start_next_cycle():
