@@ -164,7 +164,8 @@ class Pipeline:
             if chain.size:
                 value = self._ask(request, chain)
             if value is None:
-                value = request.route.handler(request)
+                handler = request.route.handler
+                value = handler(request)
             if type(value) is tuple:
                 value = split_tuple(value, request)
         except (Exception, SystemExit) as error:  # A sys.exit() ends neither us nor M4.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
@@ -79,7 +80,7 @@ class Request(Scope):
     client_address: tuple[Any, ...]
     route: Route
     config: Config
-    started: float  # time.monotonic() when it was whole.
+    started = inf  # time.monotonic() when it was whole.
     gone = False
     has_returned = False  # The handler has: what its stream adds to `bg` need not wait for it.
     # Of a tuple that the handler returned (M5).
@@ -186,18 +187,12 @@ class HTTPRequest(Request):
         self.host = host
         self.version = version
         self.path_params = {} if path_params is None else path_params
-        if config is not None:
-            self.config = config
+        self.config = Config() if config is None else config
         # As in the class. But every request is asked for them, and its own are found faster.
         self.response_status = 200
         self.response_headers = self.context = self._request_id = None
         self.entered = 0
         self.has_bg = self.has_files = False
-
-    @lazy
-    def config(self) -> Config:
-        """The server's settings."""
-        return Config()
 
     @property
     def body(self) -> bytes:
@@ -307,11 +302,6 @@ class HTTPRequest(Request):
     def url(self) -> str:
         """The whole URL, as the client would write it."""
         return f"{self.scheme}://{self.host}{self.target if self.target[:1] == '/' else ''}"
-
-    @lazy
-    def started(self) -> float:
-        """time.monotonic() when the request was whole."""
-        return time.monotonic()
 
 
 class TCPRequest(Request):

@@ -17,7 +17,7 @@ import functools
 import re
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 from ..config import FRAMINGS
@@ -31,24 +31,31 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 PROTOCOLS = ("http", "tcp", "both")
 
 
+class Asker(Protocol):
+    """Who waits for an answer: the connection that a request came by."""
+
+    def respond(self, answer: Any) -> object:
+        """Reactor thread: take it."""
+
+
 def run_on_reactor(
     submit: Callable[..., None],
     handle: Callable[[Any], Any],
     request: Any,
-    respond: Callable[[Any], object],
+    asker: Asker,
 ) -> None:
     """Run the handler here and now: for routes whose author promised that it never blocks."""
-    respond(handle(request))
+    asker.respond(handle(request))
 
 
 def run_on_workers(
     submit: Callable[..., None],
     handle: Callable[[Any], Any],
     request: Any,
-    respond: Callable[[Any], object],
+    asker: Asker,
 ) -> None:
     """Have a worker run the handler; `respond` is called back on the reactor thread."""
-    submit(handle, request, respond)
+    submit(handle, request, asker.respond)
 
 
 class _Converter:

@@ -204,9 +204,9 @@ class Reactor:
                 if handler is None:
                     self._hear_waker()
                     continue
-                if events & READ:
+                if events != WRITE:  # READ, or both.
                     handler.on_readable()
-                if events & WRITE:
+                if events != READ:
                     handler.on_writable()
             except Exception as error:
                 log.exception("event handler %r failed; its connection is closed", handler)

@@ -372,37 +372,42 @@ class Transport:
         """The end of the turn: send what was written during it."""
         self._flush_due = False
         unsent, size = self._unsent, self.size
-        if len(unsent) == 1 and size + PIECE_COST < self._high_water and not self._finishing:
-            # Nearly always: one answer, and the kernel takes it. `_send` is for all the rest.
-            piece = unsent[0]
-            if type(piece) is bytes:
-                try:
-                    sent = self._sock.send(piece)
-                except (BlockingIOError, InterruptedError):
-                    self._watch()
-                    return
-                except OSError as error:
-                    self.close(_cause(error))
-                    return
-                self.bytes_out += sent
-                if sent == size:
-                    unsent.clear()
-                    self.size = 0
-                    self._channel.flushed()  # type: ignore[union-attr]
-                    return
-                self.size = size - sent
-                unsent[0] = memoryview(piece)[sent:]  # A view: no copy of what remains.
-                self.progressed = self._reactor.now
-        if self.is_open:
+        if len(unsent) != 1 or size + PIECE_COST >= self._high_water or self._finishing:
+            self._send()
+            return
+        # Nearly always: one answer, and the kernel takes it. `_send` is for all the rest.
+        piece = unsent[0]
+        if type(piece) is not bytes:
+            self._send()
+            return
+        try:
+            sent = self._sock.send(piece)
+        except (BlockingIOError, InterruptedError):
+            self._watch()
+            return
+        except OSError as error:
+            self.close(_cause(error))
+            return
+        self.bytes_out += sent
+        if sent == size:
+            unsent.clear()
+            self.size = 0
+            self._channel.flushed()  # type: ignore[union-attr]
+        else:
+            self.size = size - sent
+            unsent[0] = memoryview(piece)[sent:]  # A view: no copy of what remains.
+            self.progressed = self._reactor.now
             self._send()
 
     def on_writable(self) -> None:
         """The kernel has room again; called by the reactor."""
-        if self.is_open and self._interest & WRITE:
+        if self._interest & WRITE:
             self._send()
 
     def _send(self) -> None:
         """Send until all is out, the kernel is full, or the budget of this turn is used."""
+        if not self.is_open:
+            return
         unsent = self._unsent
         budget = SEND_BUDGET
         # Before anything is sent: who found no room during this turn waits for `drained`, even

@@ -363,8 +363,9 @@ class HttpChannel(Channel):
         assert self.state in _BEFORE_HANDLING, self.state
         self.state = HANDLING
         self.deadline = now + service.handler_timeout
+        run = route.run  # A function that is an attribute: slower where it is called in one step.
         try:
-            route.run(service.submit, service.handle, request, self.respond)
+            run(service.submit, service.handle, request, self)
         except PoolFull:
             self.note(Kind.NO_ROOM, "worker_queue_limit")
             self._request = None

@@ -311,8 +311,9 @@ class TcpChannel(PushedChannel):
             request.new_framing = service.framing_of(route.framing)
         self._move(HANDLING)
         self.deadline = now + service.handler_timeout
+        run = route.run  # As in HttpChannel.
         try:
-            route.run(service.submit, service.answer, request, self.respond)
+            run(service.submit, service.answer, request, self)
         except PoolFull:
             self.note(Kind.NO_ROOM, "worker_queue_limit")
             request.new_framing = None
