@@ -315,7 +315,8 @@ class WorkerPool:
                 continue
             worker.job = job
             try:
-                result = job.run(job.argument)
+                run = job.run
+                result = run(job.argument)
             except BaseException as error:  # Even SystemExit must not cost the pool a thread.
                 result = error
             worker.job = None
@@ -326,7 +327,7 @@ class WorkerPool:
                     if self.on_orphan is not None:
                         self.on_orphan(job.argument, result)
                     return
-            del job, result  # A parked worker must not keep a request alive.
+            del job, run, result  # A parked worker must not keep a request alive.
 
     def _park(self, worker: _Worker) -> bool:
         """Sleep until there is work. Return False where the thread is to end."""

@@ -55,6 +55,9 @@ NEXT = {
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
+# The two moves of each message are checked in place, as in HttpChannel.
+_BEFORE_HANDLING = tuple(state for state in NEXT if HANDLING in NEXT[state])
+_BEFORE_IDLE = tuple(state for state in NEXT if IDLE in NEXT[state])
 
 PING = Announcement("ping")
 NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.
@@ -309,7 +312,8 @@ class TcpChannel(PushedChannel):
             request.wrap = self._wrap
         if route.framing is not None:
             request.new_framing = service.framing_of(route.framing)
-        self._move(HANDLING)
+        assert self.state in _BEFORE_HANDLING, self.state
+        self.state = HANDLING
         self.deadline = now + service.handler_timeout
         run = route.run  # As in HttpChannel.
         try:
@@ -433,7 +437,8 @@ class TcpChannel(PushedChannel):
         if service.is_stopping:
             self._say_shutdown()
             return
-        self._move(IDLE)
+        assert self.state in _BEFORE_IDLE, self.state
+        self.state = IDLE
         if service.minds_silence:
             self._await_message()
         else:  # Its deadline is none already.

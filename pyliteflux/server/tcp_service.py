@@ -72,10 +72,11 @@ class TcpService(Service):
 
     def route_of(self, command: str) -> Route:
         """Return the application's route for a command, else a ready-made one, else ``*``."""
+        find = self._find
         return (
-            self._find(command)
+            find(command)
             or self.ready_made.resolve_command(command)
-            or self._find("*")
+            or find("*")
             or UNKNOWN_COMMAND
         )
 
