@@ -138,10 +138,11 @@ class WorkerPool:
         """
         if len(self._queue) >= self._queue_limit:
             raise PoolFull(f"{self._queue_limit} jobs are waiting for the {self.name} pool")
-        with self._lock:  # Or a stop() in between would lose the job.
-            if self._closed:
-                raise ReactorClosed(f"the {self.name} pool has been stopped")
-            self._queue.append(Job(next(self._numbers), run, argument, deliver))
+        job = Job(next(self._numbers), run, argument, deliver)
+        self._queue.append(job)
+        # Looked at after: what is queued before a stop() is among what that drops.
+        if self._closed and self._take_back(job):
+            raise ReactorClosed(f"the {self.name} pool has been stopped")
         # Lowered by the reactor before it looks at the queue: the same order as the waker's.
         if not self._announced:
             self._announced = True
@@ -151,6 +152,14 @@ class WorkerPool:
                 self._reactor.call_soon_threadsafe(
                     self._reactor.call_at_turn_end, self._on_announced
                 )
+
+    def _take_back(self, job: Job) -> bool:
+        """Return whether a job was still in the queue, which it is not any more."""
+        try:
+            self._queue.remove(job)
+        except ValueError:
+            return False
+        return True
 
     @property
     def waiting(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import unittest
+from collections import deque
 from typing import Any
 
 from pyliteflux.errors import PoolFull, ReactorClosed
@@ -223,6 +224,33 @@ class Bounds(PoolCase):
         self.assertEqual(pool.stop(), [])
         with self.assertRaises(ReactorClosed):
             pool.submit(self.block, 3)
+
+    def test_a_stop_just_before_a_job_is_queued_refuses_it(self) -> None:
+        pool = self.pool()
+        dropped: list[Any] = []
+
+        class Queue(deque[Any]):
+            def append(self, job: Any) -> None:
+                dropped.extend(pool.stop())
+                super().append(job)
+
+        pool._queue = Queue()
+        with self.assertRaises(ReactorClosed):
+            pool.submit(self.block, 1)
+        self.assertEqual((dropped, pool.waiting), ([], 0))
+
+    def test_a_stop_just_after_a_job_is_queued_drops_it(self) -> None:
+        pool = self.pool()
+        dropped: list[Any] = []
+
+        class Queue(deque[Any]):
+            def append(self, job: Any) -> None:
+                super().append(job)
+                dropped.extend(pool.stop())
+
+        pool._queue = Queue()
+        pool.submit(self.block, 1)
+        self.assertEqual((dropped, pool.waiting), ([1], 0))
 
     def test_stop_ends_the_parked_and_does_not_wait_for_the_stuck(self) -> None:
         pool = self.pool()
