@@ -20,7 +20,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from unittest import mock
 
@@ -28,6 +28,7 @@ from pyliteflux import Router, Server
 from pyliteflux.errors import PoolFull, ReactorClosed
 from pyliteflux.reactor import transport
 from pyliteflux.reactor.loop import Reactor
+from pyliteflux.server.channel import Channel, State
 
 FIRST_FAKE_DESCRIPTOR = 1_000_000  # The self-pipe has a real one, below.
 MOST_TURNS = 5000  # Until a loop that does not come to rest has failed.
@@ -552,6 +553,22 @@ class Simulation:
             raise AssertionError(f"left: {left}, {self.network.watched}, {self.network.faults}")
         if self.runtime.connections or len(self.server.clients):
             raise AssertionError("channels have survived the end of the server")
+
+
+@contextlib.contextmanager
+def noted_moves() -> Iterator[list[tuple[State, State]]]:
+    """List each move of a channel's state where it is set: the hot paths do so by themselves."""
+    moves: list[tuple[State, State]] = []
+    slot: Any = Channel.state
+
+    def note(channel: Channel, new: State) -> None:
+        with contextlib.suppress(AttributeError):  # A new channel has no state yet.
+            moves.append((slot.__get__(channel), new))
+        slot.__set__(channel, new)
+
+    noting = property(lambda channel: slot.__get__(channel), note)
+    with mock.patch.object(Channel, "state", noting):
+        yield moves
 
 
 def run_until(reactor: Reactor, condition: Callable[[], Any], what: str, turns: int = 200) -> None:

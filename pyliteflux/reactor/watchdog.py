@@ -114,15 +114,15 @@ class Watchdog:
     def _look_at_jobs(self, now: float) -> None:
         seen: dict[tuple[str, int], float] = {}
         for pool in self._pools:
-            for ident, job in pool.running_jobs():
-                key = pool.name, job.number
+            for ident, (number, _, argument, _) in pool.running_jobs():
+                key = pool.name, number
                 seen[key] = since = self._jobs.get(key, now)
                 if now - since >= self._slow_job and key not in self._reported_jobs:
                     self._reported_jobs.add(key)
                     frame = sys._current_frames().get(ident)
                     frames = _frames_within(frame, WorkerPool._work.__code__)
                     if frames:
-                        self._report(f"{job.argument!r} has taken {now - since:.1f} s", frames)
+                        self._report(f"{argument!r} has taken {now - since:.1f} s", frames)
         self._jobs = seen
         self._reported_jobs.intersection_update(seen)
 

@@ -41,25 +41,10 @@ PATIENCE = 0.002  # seconds without progress after which the pool grows
 IDLE_TIME = 30.0  # seconds after which a parked worker ends
 
 
-class Job:
-    """run(argument) on a worker, then deliver(result) on the reactor, unless it is None.
-
-    number: counts up in the order of the queue.
-    """
-
-    __slots__ = ("number", "run", "argument", "deliver")
-
-    def __init__(
-        self,
-        number: int,
-        run: Callable[[Any], Any],
-        argument: Any,
-        deliver: Callable[[Any], object] | None,
-    ) -> None:
-        self.number = number
-        self.run = run
-        self.argument = argument
-        self.deliver = deliver
+# Number, run, argument, deliver: run(argument) on a worker, then deliver(result) on the reactor,
+# unless it is None. The number counts up in the order of the queue. (A tuple, as there is one
+# for every request: an object costs 1.4 % of it.)
+Job = tuple[int, Callable[[Any], Any], Any, "Callable[[Any], object] | None"]
 
 
 def stack_of_thread(ident: int) -> str:
@@ -138,7 +123,7 @@ class WorkerPool:
         """
         if len(self._queue) >= self._queue_limit:
             raise PoolFull(f"{self._queue_limit} jobs are waiting for the {self.name} pool")
-        job = Job(next(self._numbers), run, argument, deliver)
+        job = next(self._numbers), run, argument, deliver
         self._queue.append(job)
         # Looked at after: what is queued before a stop() is among what that drops.
         if self._closed and self._take_back(job):
@@ -187,9 +172,9 @@ class WorkerPool:
 
     def stack_of(self, argument: Any) -> str:
         """Return the stack of the worker that runs a job with this argument, or ""."""
-        for ident, job in self.running_jobs():
+        for ident, (_, run, its_argument, _) in self.running_jobs():
             # A job without an argument of its own is known by whose method it calls.
-            if job.argument is argument or getattr(job.run, "__self__", None) is argument:
+            if its_argument is argument or getattr(run, "__self__", None) is argument:
                 return stack_of_thread(ident)
         return ""
 
@@ -212,7 +197,7 @@ class WorkerPool:
         if self._closed:
             return
         try:
-            front = self._queue[0].number
+            front = self._queue[0][0]
         except IndexError:
             return  # A worker was at work already and has taken them.
         engaged = 0 if self._has_free_worker() else self._engage(1)
@@ -236,8 +221,8 @@ class WorkerPool:
                 job = worker.job
                 if job is None:
                     is_free = True
-                elif job.number != worker.seen:
-                    worker.seen, worker.since = job.number, now
+                elif job[0] != worker.seen:
+                    worker.seen, worker.since = job[0], now
                     is_free = True
                 elif now - worker.since < self._patience:
                     is_free = True
@@ -246,7 +231,7 @@ class WorkerPool:
     def _look(self) -> None:
         """Jobs were waiting one `patience` ago. If nobody has taken one since, help them."""
         try:
-            front = self._queue[0].number
+            front = self._queue[0][0]
         except IndexError:
             self._watching = False
             return
@@ -305,7 +290,8 @@ class WorkerPool:
             parked, self._parked = self._parked, []
             dropped = []
             while self._queue:
-                dropped.append(self._queue.popleft().argument)
+                _, _, argument, _ = self._queue.popleft()
+                dropped.append(argument)
         for worker in parked:
             worker.bell.release()
         return dropped
@@ -323,20 +309,21 @@ class WorkerPool:
                     return
                 continue
             worker.job = job
+            _, run, argument, deliver = job
             try:
-                run = job.run
-                result = run(job.argument)
+                result = run(argument)
             except BaseException as error:  # Even SystemExit must not cost the pool a thread.
                 result = error
             worker.job = None
-            if job.deliver is not None:
+            if deliver is not None:
                 try:
-                    post(job.deliver, result)
+                    post(deliver, result)
                 except ReactorClosed:
                     if self.on_orphan is not None:
-                        self.on_orphan(job.argument, result)
+                        self.on_orphan(argument, result)
                     return
-            del job, run, result  # A parked worker must not keep a request alive.
+            # A parked worker must not keep a request alive.
+            del job, run, argument, deliver, result
 
     def _park(self, worker: _Worker) -> bool:
         """Sleep until there is work. Return False where the thread is to end."""

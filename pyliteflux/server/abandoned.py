@@ -28,8 +28,8 @@ def log_abandoned(channels: Sequence[Channel], pools: Sequence[WorkerPool], why:
     if len(channels) > MOST_LINES:
         log.warning("stopping: and %d more connections", len(channels) - MOST_LINES)
     jobs = [(pool.name, ident, job) for pool in pools for ident, job in pool.running_jobs()]
-    for name, ident, job in jobs[:MOST_LINES]:
-        what = job.argument if job.deliver is not None else job.run
+    for name, ident, (_, run, argument, deliver) in jobs[:MOST_LINES]:
+        what = argument if deliver is not None else run
         stack = stack_of_thread(ident).rstrip()
         log.warning("stopping: a %s has not returned, with %r; it is here:\n%s", name, what, stack)
     if len(jobs) > MOST_LINES:

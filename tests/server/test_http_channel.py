@@ -24,11 +24,10 @@ from pyliteflux.server.channel import (
     IDLE,
     RECEIVING,
     SENDING,
-    Channel,
     State,
 )
 from pyliteflux.server.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
-from tests.fakes import Peer, Simulation
+from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
 SWEEP = 0.5  # Seconds between two looks at the deadlines: a quarter of the shortest default.
@@ -120,16 +119,7 @@ class Moves(ChannelCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.moves: list[tuple[State, State]] = []
-        slot: Any = Channel.state  # Noted where it is set: the hot path does so by itself.
-
-        def note(channel: Channel, new: State) -> None:
-            with contextlib.suppress(AttributeError):  # A new channel has no state yet.
-                self.moves.append((slot.__get__(channel), new))
-            slot.__set__(channel, new)
-
-        noting = property(lambda channel: slot.__get__(channel), note)
-        self.stack.enter_context(mock.patch.object(Channel, "state", noting))
+        self.moves = self.stack.enter_context(noted_moves())
 
     def expect(self, before: State, after: State) -> None:
         self.assertIn((before, after), self.moves)

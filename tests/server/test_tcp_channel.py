@@ -28,7 +28,7 @@ from pyliteflux.server.tcp_channel import (
     NEXT,
     TcpChannel,
 )
-from tests.fakes import Peer, Simulation
+from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
 SWEEP = 0.5  # Seconds between two looks at the deadlines: a quarter of the shortest default.
@@ -96,17 +96,12 @@ class Moves(ChannelCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.moves: list[tuple[State, State]] = []
-        move = TcpChannel._move
-
-        def noting(channel: TcpChannel, new: State) -> None:
-            self.moves.append((channel.state, new))
-            move(channel, new)
-
-        self.stack.enter_context(mock.patch.object(TcpChannel, "_move", noting))
+        self.moves = self.stack.enter_context(noted_moves())
 
     def expect(self, before: State, after: State) -> None:
         self.assertIn((before, after), self.moves)
+        for old, new in self.moves:
+            self.assertIn(new, NEXT[old])
 
     def test_idle_to_receiving(self) -> None:
         simulation = self.simulate()
