@@ -184,7 +184,9 @@ def run(bench: Bench) -> Report:
         turns: dict[str, list[Measure]] = {
             peer.name: [] for peer in peers if peer.serves(scenario) and peer.name not in gone
         }
-        rounds = min(options.rounds, scenario.rounds or options.rounds)
+        rounds = options.rounds * scenario.times
+        if scenario.rounds:
+            rounds = min(rounds, scenario.rounds)
         for number in range(rounds):
             for peer in [peer for peer in peers if peer.name in turns]:
                 progress(f"{scenario.name}: round {number + 1} of {rounds}, {peer.name}")

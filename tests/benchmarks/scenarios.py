@@ -116,7 +116,7 @@ class Scenario(NamedTuple):
     kind: which load; tag: which peers; size: bytes that the body must have (-1: any);
     connections: 0 for what the command line says; unit: of the figure, which is CPU time per
     answer unless the kind knows better; shows: what else the table has a column for; rounds: at
-    most so many, 0 for any.
+    most so many, 0 for any; times: so often the rounds, where neighbours in the table are close.
     """
 
     name: str
@@ -137,6 +137,7 @@ class Scenario(NamedTuple):
     middlewares: int = 0
     shows: tuple[str, ...] = ()
     rounds: int = 0
+    times: int = 1
 
     def request(self) -> str:
         """One request as it goes over the wire; see `load.NUMBER`."""
@@ -160,10 +161,10 @@ GROUPS = {
 }
 
 SCENARIOS = (
-    Scenario("hello", "requests", "GET, a small JSON answer", tag="hello", answer=HELLO),
+    Scenario("hello", "requests", "GET, a small JSON answer", tag="hello", answer=HELLO, times=3),
     Scenario(
         "varied", "requests", "hello, another query and cookie each time", tag="hello",
-        path="/hello?visit={n}", fields=(("Cookie", "visit={n}"),), answer=HELLO,
+        path="/hello?visit={n}", fields=(("Cookie", "visit={n}"),), answer=HELLO, times=3,
     ),
     Scenario(
         "browser", "requests", "hello with a browser's twelve header fields", tag="hello",
@@ -217,7 +218,7 @@ SCENARIOS = (
     ),
     Scenario(
         "tcp", "tcp", "a JSON line echoed", kind="tcp", tag="tcp",
-        body=json.dumps({"command": "echo", "data": MESSAGE}), answer=MESSAGE,
+        body=json.dumps({"command": "echo", "data": MESSAGE}), answer=MESSAGE, times=3,
     ),
     Scenario(
         "push", "push", "100 bytes to every client, one message at a time", kind="push",

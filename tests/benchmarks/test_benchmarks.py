@@ -522,14 +522,14 @@ class Turns(unittest.TestCase):
             with self.assertRaisesRegex(servers.Unfit, "not installed.*no_such_thing"):
                 self.bench().measure(peer._replace(imports="no_such_thing"), SCENARIO["import"])
 
-    def test_a_scenario_may_want_fewer_rounds(self):
+    def test_a_scenario_may_want_fewer_or_more_rounds(self):
         bench = self.bench("--rounds=3")
         bench.options.scenarios = [SCENARIO["hello"]._replace(rounds=1), SCENARIO["hello"]]
         bench.options.peers = [PEER["floor"]]
         measured = mock.patch.object(run.Bench, "measure", return_value=Measure(1.0))
         with measured as measure, contextlib.redirect_stdout(io.StringIO()):
             run.run(bench)
-        self.assertEqual(measure.call_count, 1 + 3)
+        self.assertEqual(measure.call_count, 1 + 3 * SCENARIO["hello"].times)
 
     def test_what_is_pushed_must_arrive_to_the_byte(self):
         def answer(client: socket.socket) -> None:
