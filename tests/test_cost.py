@@ -198,34 +198,34 @@ class CostOfARequest(unittest.TestCase):
         self.assertLessEqual(cost.of_c, of_c, "calls of C functions")
 
     def test_of_a_small_get_on_the_reactor(self) -> None:
-        self.check(get("/inline"), HELLO, 36, 24)
+        self.check(get("/inline"), HELLO, 33, 22)
 
     def test_of_a_small_get_on_the_pool(self) -> None:
-        self.check(get("/pool"), HELLO, 37, 26)
+        self.check(get("/pool"), HELLO, 34, 24)
 
     def test_of_a_get_with_a_head_that_was_never_seen(self) -> None:
-        self.check(get_another, HELLO, 38, 36)
+        self.check(get_another, HELLO, 37, 35)
 
     def test_of_a_browsers_head_that_was_never_seen(self) -> None:
-        self.check(browse, HELLO, 39, 41)
+        self.check(browse, HELLO, 38, 38)
 
     def test_of_a_path_parameter(self) -> None:
-        self.check(get("/say/me"), SAID, 42, 32)
+        self.check(get("/say/me"), SAID, 39, 29)
 
     def test_of_a_query(self) -> None:
-        self.check(get("/query?m=Hello,+World!"), HELLO, 40, 31)
+        self.check(get("/query?m=Hello,+World!"), HELLO, 37, 28)
 
     def test_of_a_post_of_json(self) -> None:
-        self.check(post, HELLO, 58, 43)
+        self.check(post, HELLO, 57, 45)
 
     def test_of_three_middlewares(self) -> None:
-        self.check(get("/inline"), HELLO, 75, 68, middlewares=3)
+        self.check(get("/inline"), HELLO, 72, 65, middlewares=3)
 
     def test_of_a_json_message_on_the_reactor(self) -> None:
-        self.check(tell("echo-inline"), ECHO, 39, 32)
+        self.check(tell("echo-inline"), ECHO, 36, 32)
 
     def test_of_a_json_message_on_the_pool(self) -> None:
-        self.check(tell("echo"), ECHO, 40, 34)
+        self.check(tell("echo"), ECHO, 37, 34)
 
 
 class NothingStays(unittest.TestCase):
