@@ -84,12 +84,12 @@ _ORIGIN_FORM = rf"(/[{_PCHAR}/]*(?:%[0-9A-Fa-f]{{2}}[{_PCHAR}/]*)*)(?:\?([{_PCHA
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 _FIELD_LINES = rf"(?:{TOKEN}:{_VALUE}\r\n)*"
 # Groups: method and target, method, target, path, query, version, Host if it is the first
-# field. A target that is no path matches as a whole, and is looked at later. But for Host, which
-# is a field line too, no part can match what the next one begins with: there is nothing to
-# backtrack into.
+# field and not empty. A target that is no path matches as a whole, and is looked at later. No
+# repetition can go on with what may follow it, so there is one way to divide a head and nothing to
+# try. (What fits in two ways, a target, or Host as a field like the others, is read twice.)
 _HEAD = re.compile(
     rf"(({TOKEN}) ({_ORIGIN_FORM}|[\x21-\x7e]+)) HTTP/([0-9]\.[0-9])\r\n"
-    rf"(?:[Hh]ost:[ \t]*([\x21-\x7e]*)[ \t]*\r\n)?{_FIELD_LINES}\r\n"
+    rf"(?:[Hh]ost:[ \t]*([\x21-\x7e]+)[ \t]*\r\n)?{_FIELD_LINES}\r\n"
 ).fullmatch
 _HOST_GROUP = 7
 # Applied only to what _HEAD has let pass: the fields that decide how to read on.
@@ -174,11 +174,12 @@ class RequestHead:
         return f"<RequestHead {self.method} {self.target} HTTP/{self.version[0]}.{self.version[1]}>"
 
 
-# What is refused is not remembered, so what it holds is bounded: some 2 MB at the very most.
+# What is refused is not remembered, so what it holds is bounded: 1 to 2 MB of ordinary heads, 12
+# where each is of a hundred tiny fields and all have been asked for.
 MAX_KNOWN = 512  # heads
 LONGEST_KNOWN = 1024  # bytes
-# Eight bits of the hash of the head that came last, by other bits of it: enough to tell that
-# a head has come before, wrong once in 256 times, which does no harm.
+# Eight bits of the hash of the head that came last, by other bits of it; 0: none has come. Enough
+# to tell that a head has come before, wrong once in 256 times, which does no harm.
 _LAST_SLOT = 16 * 1024 - 1
 _traces = bytearray(_LAST_SLOT + 1)
 
@@ -196,7 +197,7 @@ def parse_head(data: bytes, limits: HttpLimits) -> RequestHead:
     if head is None:
         head = _parse(data, limits.fields)
         mark = hash(data)
-        slot, trace = mark & _LAST_SLOT, mark >> 20 & 0xFF
+        slot, trace = mark & _LAST_SLOT, mark >> 20 & 0xFF or 1
         if _traces[slot] != trace:
             _traces[slot] = trace
         else:
@@ -277,11 +278,21 @@ def _read_values(head: RequestHead, values: dict[str, str]) -> None:
         head.expects_continue = head.has_body and "100-continue" in members
 
 
-# What Connection says is one of a few: keep-alive, close. (At most 2 MB: a head is 32 KB.)
-@lru_cache(maxsize=64)
 def _members(value: str) -> frozenset[str]:
     """Return the members of a list of options, in lower case (RFC 9110 section 5.6.1)."""
+    if len(value) <= LONGEST_LIST:
+        return _known_members(value)
+    return _cut_members(value)
+
+
+def _cut_members(value: str) -> frozenset[str]:
     return frozenset(item.strip(" \t").lower() for item in value.split(","))
+
+
+# What Connection says is one of a few: keep-alive, close. Only such short lists are remembered:
+# one that fills a head comes to a megabyte of members.
+LONGEST_LIST = 64  # characters
+_known_members = lru_cache(maxsize=64)(_cut_members)
 
 
 # A server has a few names, and every request says one of them. (At most 2 MB: a head is 32 KB.)

@@ -7,7 +7,15 @@ however it is come by.
 from __future__ import annotations
 
 import random
+import sys
+import tracemalloc
 import unittest
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    from re import _parser as parser  # type: ignore[attr-defined]
+else:
+    import sre_parse as parser
 
 from pyliteflux.errors import HeadTooLarge, ProtocolError
 from pyliteflux.protocol import http_head
@@ -56,6 +64,29 @@ class WhatIsRemembered(unittest.TestCase):
                 parse(head_of(f"Cookie: visit={number}"))
             self.assertLessEqual(len(DEFAULT_LIMITS.known), MAX_KNOWN)
 
+    def test_none_is_taken_for_known_where_nothing_came_before_it(self) -> None:
+        for number in range(2000):
+            self.setUp()
+            parse(head_of(f"Cookie: visit={number}"))
+            self.assertEqual(DEFAULT_LIMITS.known, {})
+
+    def test_a_stranger_cannot_fill_it_with_much(self) -> None:
+        """MAX_KNOWN heads of a hundred fields each, all cut; and lists that fill a head."""
+        tiny = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}:" for n in range(98)]
+        options = ",".join(f"{n:x}" for n in range(6500))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(MAX_KNOWN):
+            for _ in range(3):
+                head = parse(head_of(*tiny, f"z:{number}"))
+            self.assertEqual(head.headers.get("z"), str(number))
+        for number in range(64):
+            parse(head_of(f"Connection: {options},{number}"))
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertGreater(len(DEFAULT_LIMITS.known), MAX_KNOWN // 2)
+        self.assertLess(after - before, 12_000_000)
+
     def test_a_long_one_is_not_kept(self) -> None:
         data = head_of("Cookie: " + "x" * 1024)
         for _ in range(3):
@@ -74,6 +105,83 @@ class WhatIsRemembered(unittest.TestCase):
             self.assertEqual(len(list(parse(data).headers)), 3)
             with self.assertRaisesRegex(HeadTooLarge, "3 header fields, limit 2"):
                 parse_head(data, FEW_FIELDS)
+
+
+EVERY = frozenset(range(256))
+
+
+class Ambiguity:
+    """Reads a pattern and lists each repetition that could go on where what follows begins.
+
+    There a text can be divided in several ways, and an engine that backtracks tries them all:
+    with two such places next to each other the time grows with the square of the text. The
+    places are found in the parsed pattern, so no text has to be thought of, and no clock read.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.found: list[str] = []
+        self._first(list(parser.parse(pattern)), frozenset())
+
+    def _first(self, items: list[Any], after: frozenset[int]) -> frozenset[int]:
+        """Return what these items, and what comes after them, can begin with."""
+        for name, value in reversed(items):
+            after = self._first_of(str(name), value, after)
+        return after
+
+    def _first_of(self, name: str, value: Any, after: frozenset[int]) -> frozenset[int]:
+        if name == "LITERAL":
+            return frozenset({value})
+        if name == "NOT_LITERAL":
+            return EVERY - {value}
+        if name == "IN":
+            return self._members(value)
+        if name == "SUBPATTERN":
+            return self._first(list(value[-1]), after)
+        if name == "BRANCH":
+            return frozenset().union(*(self._first(list(branch), after) for branch in value[1]))
+        if name != "MAX_REPEAT":
+            raise NotImplementedError(name)
+        least, most, body = value
+        first = self._first(list(body), frozenset())  # No body here can be empty.
+        if most > 1:
+            if first & after and least < most:
+                self.found.append(f"{body} before {bytes(sorted(first & after))!r}")
+            first = self._first(list(body), first | after)  # Within it, it may come again.
+        else:
+            first = self._first(list(body), after)
+        return first if least else first | after
+
+    def _members(self, items: list[Any]) -> frozenset[int]:
+        members: set[int] = set()
+        for name, value in items:
+            if str(name) == "RANGE":
+                members.update(range(value[0], value[1] + 1))
+            elif str(name) == "LITERAL":
+                members.add(value)
+            elif str(name) != "NEGATE":
+                raise NotImplementedError(name)
+        return EVERY - members if str(items[0][0]) == "NEGATE" else frozenset(members)
+
+
+class OneWayToRead(unittest.TestCase):
+    def test_no_repetition_of_a_head_can_go_on_where_what_follows_begins(self) -> None:
+        pattern = http_head._HEAD.__self__.pattern  # type: ignore[attr-defined]
+        self.assertEqual(Ambiguity(pattern).found, [])
+
+    def test_what_is_ambiguous_is_found(self) -> None:
+        for pattern in (
+            "a*a",
+            "a*b*a",
+            "[ab]*(?:x|b)",
+            "(?:ab)*a",
+            "(?:a+)*b",
+            r"x:[ \t]*y*[ \t]*;",
+        ):
+            with self.subTest(pattern):
+                self.assertNotEqual(Ambiguity(pattern).found, [])
+        for pattern in ("a*b", "a*b*c", "(?:ab)*c", "[^a]*a", "(?:a+b)*c", r"x:[ \t]*y+[ \t]*;"):
+            with self.subTest(pattern):
+                self.assertEqual(Ambiguity(pattern).found, [])
 
 
 NAMES = ("Host", "HOST", "hosT", "Content-Length", "content-length", "Transfer-Encoding",
