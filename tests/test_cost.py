@@ -216,7 +216,7 @@ class CostOfARequest(unittest.TestCase):
         self.check(get("/query?m=Hello,+World!"), HELLO, 37, 28)
 
     def test_of_a_post_of_json(self) -> None:
-        self.check(post, HELLO, 57, 45)
+        self.check(post, HELLO, 57, 43)
 
     def test_of_three_middlewares(self) -> None:
         self.check(get("/inline"), HELLO, 72, 65, middlewares=3)

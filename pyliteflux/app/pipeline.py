@@ -47,7 +47,6 @@ class Pipeline:
         self._tasks = tasks
         self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
         self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
-        self._answer_message = self._handle_message  # Bound once, not per message.
 
     def make_bg(self, request: Request) -> BackgroundTasks:
         """Return a request's `bg`; called when it is first asked for."""
@@ -108,7 +107,7 @@ class Pipeline:
         became of the message says `request.response_status`.
         """
         context = Context()
-        answer = context.run(self._answer_message, request)
+        answer = context.run(self._handle_message, request)
         if isinstance(answer, StreamResponse) or (request.entered and self.needs_finish(request)):
             request.context = context
         return answer
@@ -199,7 +198,7 @@ class Pipeline:
             if new is value:
                 return value
             if type(new) is tuple:
-                request.__dict__.pop("_error_code", None)
+                request._error_code = None
                 return split_tuple(new, request)
         except (Exception, SystemExit) as error:
             return self._value_of_error(request, error)
@@ -211,13 +210,13 @@ class Pipeline:
         if isinstance(new, HTTPResponse):
             # It replaces all: the status and headers of the old one do not apply to it.
             request.response_status, request.response_headers = 200, None
-            request.__dict__.pop("_error_code", None)
+            request._error_code = None
         return new
 
     def _value_of_error(self, request: Request, error: Exception | SystemExit) -> Any:
         """Return what answers an exception; status and headers go to the request."""
         request.response_headers = None
-        request.__dict__.pop("_error_code", None)  # Of an earlier one.
+        request._error_code = None  # Of an earlier one.
         handler = self._error_handler(error)
         if handler is not None:
             try:
@@ -237,14 +236,14 @@ class Pipeline:
                 error = second
         if isinstance(error, PoolFull):
             error = HTTPError(503, "Service Unavailable", RETRY_LATER)
-            request.__dict__["_error_code"] = "busy"
+            request._error_code = "busy"
         if isinstance(error, HTTPError):
             request.response_status = error.status
             request.response_headers = error.headers or None
             return error_body(error)
         log.error("%s %s failed", request.method, escape(request.path), exc_info=error)
         request.response_status = 500
-        request.__dict__["_error_code"] = "internal"
+        request._error_code = "internal"
         body: dict[str, Any] = {
             "error": "Internal Server Error",
             "request_id": request.request_id,

@@ -197,7 +197,7 @@ class WorkerPool:
         if self._closed:
             return
         try:
-            front = self._queue[0][0]
+            front, *_ = self._queue[0]
         except IndexError:
             return  # A worker was at work already and has taken them.
         engaged = 0 if self._has_free_worker() else self._engage(1)
@@ -221,8 +221,10 @@ class WorkerPool:
                 job = worker.job
                 if job is None:
                     is_free = True
-                elif job[0] != worker.seen:
-                    worker.seen, worker.since = job[0], now
+                    continue
+                number, *_ = job
+                if number != worker.seen:
+                    worker.seen, worker.since = number, now
                     is_free = True
                 elif now - worker.since < self._patience:
                     is_free = True
@@ -231,7 +233,7 @@ class WorkerPool:
     def _look(self) -> None:
         """Jobs were waiting one `patience` ago. If nobody has taken one since, help them."""
         try:
-            front = self._queue[0][0]
+            front, *_ = self._queue[0]
         except IndexError:
             self._watching = False
             return

@@ -220,7 +220,8 @@ def page(report: Report) -> str:
         if about["server_core"]
         else "nobody pinned to a processor"
     )
-    close = ", ".join(scenario.name for scenario in SCENARIOS if scenario.times > 1)
+    rounds = about["rounds"]
+    more = ", ".join(f"{rounds * one.times} for {one.name}" for one in SCENARIOS if one.times > 1)
     lines = [
         "# What a request costs",
         "",
@@ -230,8 +231,8 @@ def page(report: Report) -> str:
         "",
         f"- **When, where:** {about['date']}; {about['machine']}, {about['processors']} "
         f"processors; {about['platform']}; {pinned}",
-        f"- **Load:** {about['generator']} for HTTP, our own for the rest; {about['rounds']} "
-        f"rounds of {about['seconds']:g} s in turns ({close}: three times as many); "
+        f"- **Load:** {about['generator']} for HTTP, our own for the rest; {rounds} "
+        f"rounds of {about['seconds']:g} s in turns ({more}); "
         f"{about['connections']} connections where the "
         f"title names no other number; {about['subscribers']} clients of a broadcast; "
         f"{about['idle']} idle connections",
