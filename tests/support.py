@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +360,24 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = DEADLIN
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {what}")
         time.sleep(0.002)
+
+
+def is_closed(address: Any) -> bool:
+    """Tell whether nobody listens there.
+
+    A connection that was begun just before the port was closed is dropped without a word by
+    Linux, now and then; it is refused when it is begun again, a second later.
+    """
+    try:
+        socket.create_connection(address, DEADLINE).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def new_threads(before: Collection[threading.Thread]) -> set[threading.Thread]:
+    """Return those that have come since; one that was about to end then may be gone by now."""
+    return set(threading.enumerate()).difference(before)
 
 
 def wait_for(event: threading.Event, what: str, timeout: float = DEADLINE) -> None:

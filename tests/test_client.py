@@ -27,7 +27,7 @@ from pyliteflux.client.events import Event, Push, Subscription
 from pyliteflux.client.item_queue import HARD_LIMIT, ItemQueue
 from pyliteflux.client.link import Backoff, Link
 from pyliteflux.errors import CallError, ConnectionLost, FrameTooLong
-from tests.support import DEADLINE, Client, captured_logs, wait_until
+from tests.support import DEADLINE, Client, captured_logs, new_threads, wait_until
 
 
 class Peer(Client):
@@ -572,9 +572,9 @@ class Faults(ClientTestCase):
         self.assertFalse(thread.is_alive())
 
     def test_a_client_that_was_not_used_has_no_thread(self) -> None:
-        before = threading.active_count()
+        before = threading.enumerate()
         with self.client() as client:
-            self.assertEqual(threading.active_count(), before)
+            self.assertEqual(new_threads(before), set())
             self.assertFalse(client.is_closed)
         self.assertTrue(client.is_closed)
 
@@ -594,7 +594,7 @@ class Faults(ClientTestCase):
 class OneConnectionForEachCall(ClientTestCase):
     def test_each_call_connects_and_the_server_closes(self) -> None:
         client = self.client(keep_alive=False)
-        before = threading.active_count()
+        before = threading.enumerate()
         for number in range(3):
             call = InThread(client.call, "x", number)
             peer = self.accept()
@@ -602,7 +602,7 @@ class OneConnectionForEachCall(ClientTestCase):
             self.assertEqual(peer.answer(n=number)["data"], number)
             peer.close()
             self.assertEqual(call.result(), {"n": number})
-        self.assertEqual(threading.active_count(), before)
+        self.assertEqual(new_threads(before), set())
 
     def test_errors(self) -> None:
         client = self.client(keep_alive=False)

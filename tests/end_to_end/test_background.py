@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import threading
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.support import (
     DEADLINE,
     RunningThread,
     ServerTestCase,
+    is_closed,
     make_server,
     stop,
     wait_for,
@@ -461,7 +461,7 @@ class TestStop(ServerTestCase):
         self.connect(server).get("/keep")
         wait_for(inside, "the task")
         stopping = RunningThread(server.stop)
-        wait_until(lambda: _refuses(server), "the port closes")
+        wait_until(lambda: is_closed(server.http_address), "the port closes")
         self.assertTrue(server.is_running)
         go_on.set()
         stopping.join()
@@ -511,12 +511,3 @@ class TestStop(ServerTestCase):
         wait_until(lambda: not server.is_running, "the server stops")
         self.assertTrue(ended.is_set())
         self.assertEqual(server.tasks.done, 1)
-
-
-def _refuses(server: Server) -> bool:
-    """Tell whether the HTTP port takes no more connections."""
-    try:
-        socket.create_connection(server.http_address, 1).close()  # type: ignore[arg-type]
-    except OSError:
-        return True
-    return False

@@ -21,6 +21,7 @@ from tests.support import (
     Client,
     ServerTestCase,
     fetch,
+    new_threads,
     running_server,
     wait_for,
     wait_until,
@@ -127,11 +128,11 @@ class Storms(FaultCase):
                     client.get("/stream")
 
         run()
-        threads = set(threading.enumerate())
+        threads = threading.enumerate()
         descriptors = open_descriptors()
         for _ in range(3):
             run()
-        wait_until(lambda: set(threading.enumerate()) <= threads, "the threads have ended")
+        wait_until(lambda: not new_threads(threads), "the threads have ended")
         wait_until(lambda: open_descriptors() <= descriptors, "the descriptors are back")
 
 

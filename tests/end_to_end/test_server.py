@@ -22,6 +22,7 @@ from tests.support import (
     ServerTestCase,
     fetch,
     make_server,
+    new_threads,
     run_program,
     stop,
     wait_for,
@@ -227,7 +228,7 @@ class PortInUseTests(ServerTestCase):
         """C4: the HTTP port was to be had, the TCP port was not; the first is free again."""
         with socket.create_server(("127.0.0.1", 0)) as found:
             free = found.getsockname()[1]
-        threads = set(threading.enumerate())
+        threads = threading.enumerate()
         handlers = list(logging.getLogger("pyliteflux").handlers)
         before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
         has_proc = os.path.isdir("/proc/self/fd")
@@ -236,7 +237,7 @@ class PortInUseTests(ServerTestCase):
         self.check_refused(server.run)
         if has_proc:
             self.assertEqual({name for name in descriptors() - opened if "proc" not in name}, set())
-        self.assertEqual(set(threading.enumerate()), threads)
+        self.assertEqual(new_threads(threads), set())
         self.assertEqual(logging.getLogger("pyliteflux").handlers, handlers)
         self.assertEqual(
             (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)), before
@@ -468,13 +469,13 @@ class StopTests(ServerTestCase):
         self.router.register("/")(lambda request: "up")
         with socket.create_server(("127.0.0.1", 0)):
             pass
-        threads = set(threading.enumerate())
+        threads = threading.enumerate()
         has_proc = os.path.isdir("/proc/self/fd")
         opened = descriptors() if has_proc else set()
         server = make_server(self.router).start()
         self.assertEqual(fetch(server, "GET", "/").text, "up")
         stop(server)
-        wait_until(lambda: set(threading.enumerate()) <= threads, "all threads have ended")
+        wait_until(lambda: not new_threads(threads), "all threads have ended")
         if has_proc:
             left = {name for name in descriptors() - opened if "/proc" not in name}
             self.assertEqual(left, set())

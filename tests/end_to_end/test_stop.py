@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
 import unittest
 from typing import Any
@@ -21,6 +20,7 @@ from tests.support import (
     Program,
     ServerTestCase,
     fetch,
+    is_closed,
     make_server,
     run_program,
     stop,
@@ -93,15 +93,6 @@ def slow_command(request):
 posix_only = unittest.skipUnless(os.name == "posix", "signals are sent to a process")
 
 
-def is_closed(port: int) -> bool:
-    """Tell whether nobody listens there."""
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except ConnectionError:
-        return True
-    return False
-
-
 class ProgramCase(unittest.TestCase):
     def start(self, source: str) -> Program:
         """Run a program; its ports are in `http` and `tcp`."""
@@ -118,7 +109,7 @@ class ProgramCase(unittest.TestCase):
 
     def stop_and_see_it_stopping(self, program: Program, number: int = signal.SIGTERM) -> None:
         program.signal(number)
-        wait_until(lambda: is_closed(self.http[1]) and is_closed(self.tcp[1]), "it has closed")
+        wait_until(lambda: is_closed(self.http) and is_closed(self.tcp), "it has closed")
 
 
 @posix_only
@@ -146,7 +137,7 @@ run()
         silent.send('{"command": "nothing"}\n')
         silent.read_line()
         program.signal(signal.SIGTERM)
-        wait_until(lambda: is_closed(self.http[1]) and is_closed(self.tcp[1]), "it has closed")
+        wait_until(lambda: is_closed(self.http) and is_closed(self.tcp), "it has closed")
         idle.expect_end()
         closing = json.loads(silent.read_line())
         self.assertEqual((closing["type"], closing["reason"]), ("closing", "shutdown"))
@@ -252,7 +243,7 @@ run()
         with self.client() as client:
             client.send_request("GET", "/push")
             client.read_response()
-        wait_until(lambda: is_closed(self.http[1]), "it has closed")
+        wait_until(lambda: is_closed(self.http), "it has closed")
         numbers = [json.loads(listener.read_line())["data"]["n"] for _ in range(200)]
         self.assertEqual(numbers, list(range(200)))
         self.assertEqual(json.loads(listener.read_line())["reason"], "shutdown")

@@ -15,7 +15,7 @@ from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.watchdog import Watchdog
 from pyliteflux.reactor.workers import WorkerPool
 from tests.fakes import FakeClock
-from tests.support import RunningThread, captured_logs, wait_for, wait_until
+from tests.support import RunningThread, captured_logs, new_threads, wait_for, wait_until
 
 SLOW_TURN = 0.1
 SLOW_JOB = 10.0
@@ -188,7 +188,7 @@ class Jobs(WatchdogCase):
 class Thread(WatchdogCase):
     def test_its_thread_looks_by_itself_and_ends(self) -> None:
         looked = threading.Event()
-        before = set(threading.enumerate())
+        before = threading.enumerate()
         with (
             mock.patch.object(module, "SHORTEST_INTERVAL", 0.001),
             mock.patch.object(Watchdog, "look", lambda dog: looked.set()),
@@ -197,7 +197,7 @@ class Thread(WatchdogCase):
             dog.start()
             wait_for(looked, "a look")
             dog.stop()
-        self.assertEqual(set(threading.enumerate()), before)
+        self.assertEqual(new_threads(before), set())
 
     def test_a_look_that_fails_is_logged_and_not_the_last(self) -> None:
         looks = threading.Semaphore(0)
