@@ -22,6 +22,7 @@ import faulthandler
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -272,6 +273,9 @@ def main() -> int:
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test")
     parser.add_argument("--other-pythons", action="store_true", help="on every other version found")
     options = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's `make test &`: the programs under test would inherit that Ctrl-C is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     verbosity = 2 if options.verbose else 1
     if options.other_pythons:
         return run_on_other_pythons(verbosity)
