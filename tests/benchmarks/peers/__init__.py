@@ -30,6 +30,7 @@ import sys
 LARGE = b"0123456789abcdef" * 640  # 10 KB
 PIECES = [bytes([letter]) * 4096 for letter in b"abcdefghijklmnop"]  # 64 KB
 FILE = os.environ.get("BENCHMARK_FILE", "")
+MOST_CONNECTIONS = 100_000  # For servers that have a limit: descriptors are to be the only one.
 MIDDLEWARES = int(os.environ.get("BENCHMARK_MIDDLEWARES", "0"))
 
 

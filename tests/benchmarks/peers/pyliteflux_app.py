@@ -5,7 +5,7 @@ import threading
 
 from pyliteflux import FileResponse, HTTPResponse, Middleware, Router, Server, StreamResponse
 
-from . import FILE, LARGE, MIDDLEWARES, PIECES, announce
+from . import FILE, LARGE, MIDDLEWARES, MOST_CONNECTIONS, PIECES, announce
 
 BLOCKING = "inline" not in sys.argv[1:]
 
@@ -72,7 +72,14 @@ class AddField(Middleware):
         return response
 
 
-server = Server(router=router, http_port=0, tcp_port=0, tcp_keep_alive=True, info=False)
+server = Server(
+    router=router,
+    http_port=0,
+    tcp_port=0,
+    tcp_keep_alive=True,
+    info=False,
+    max_connections=MOST_CONNECTIONS,  # At 10,000, the default, idle ones make room for new ones.
+)
 for number in range(MIDDLEWARES):
     server.add_middleware(AddField(f"x-middleware-{number + 1}"))
 

@@ -5,7 +5,7 @@ import sys
 
 import waitress
 
-from . import announce, listening_socket
+from . import MOST_CONNECTIONS, announce, listening_socket
 
 if __name__ == "__main__":
     if sys.argv[1] == "flask":
@@ -19,5 +19,5 @@ if __name__ == "__main__":
     # Its default is to accept 100 connections and let all others wait unserved; thousands of them
     # need poll, as select sees 1024 descriptors at most.
     waitress.create_server(
-        app, sockets=[listener], connection_limit=10_000, asyncore_use_poll=True
+        app, sockets=[listener], connection_limit=MOST_CONNECTIONS, asyncore_use_poll=True
     ).run()
