@@ -16,7 +16,7 @@ from pyliteflux.config import FRAMINGS, Config
 from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
 from pyliteflux.jsontext import dumps
 from pyliteflux.protocol.framers import Framing
-from pyliteflux.protocol.framing import MessageFramer
+from pyliteflux.protocol.framing import Frame, MessageFramer
 from pyliteflux.protocol.http_connection import END, NEED_DATA, HttpConnection
 from pyliteflux.protocol.http_head import HttpLimits, RequestHead
 from pyliteflux.protocol.message import decode, encode_answer
@@ -187,11 +187,11 @@ class AnyTcpStream(unittest.TestCase):
     @given(MESSAGES)
     def test_every_frame_is_decoded_or_is_a_bad_message(self, data: bytes) -> None:
         for frame in frames_outcome([data]):
-            if isinstance(frame, tuple) and len(frame) == 2 and frame[0] in ("json", "xml", "raw"):
+            if isinstance(frame, Frame):
                 try:
-                    decode(frame)  # type: ignore[arg-type]
+                    decode(frame)
                 except BadMessage as error:
-                    self.assertEqual(error.data_type, frame[0])
+                    self.assertEqual(error.data_type, frame.data_type)
 
     @given(JSON)
     def test_what_a_client_sends_as_json_comes_back_as_sent(self, value: Any) -> None:
