@@ -39,7 +39,7 @@ WALL_CLOCK = {
     "app/cookies.py",
     "app/files.py",  # Whether a file is older than what the client has.
     "server/pushed_channel.py",
-    "server/tcp_channel.py",  # connected_since, last_message.
+    "server/tcp_channel.py",  # connected_since.
     "server/journal.py",
     "server/clients.py",
     "log.py",

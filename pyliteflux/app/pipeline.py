@@ -115,6 +115,13 @@ class Pipeline:
     def _handle_message(self, request: TCPRequest) -> Any:
         enter(request)
         value = self._run(request, self._middlewares.chains["tcp"])
+        if (
+            type(value) is dict
+            and request.response_status == 200
+            and not request.response_headers
+            and request._error_code is None
+        ):
+            return value  # As most are: there is nothing to put into it.
         try:
             return self._answer(request, value)
         except Exception as error:
@@ -123,11 +130,8 @@ class Pipeline:
 
     def _answer(self, request: TCPRequest, value: Any) -> Any:
         """Return what answers a handler's value."""
-        if type(value) is not dict or request.response_headers:
-            value = self._without_head(request, value)
-            if isinstance(value, StreamResponse):
-                return value
-        if request.response_status == 200 and request._error_code is None:
+        value = self._without_head(request, value)
+        if isinstance(value, StreamResponse):
             return value
         return _with_status(value, request.response_status, request._error_code)
 

@@ -36,35 +36,12 @@ NO_ID: Final = _NoId.NO_ID
 Wrap = Callable[[bytes], bytes]
 
 
-class Message:
-    """One command of a client.
-
-    data: any JSON value, None where a JSON message has none; of XML a dict of the children,
-    or the text; of a line the rest of it, a str; of a binary message its bytes, and its command
-    is "". headers: empty but for JSON. raw: the bytes
-    as they came. id: to be echoed in the answer, or `NO_ID`.
-    """
-
-    __slots__ = ("command", "data", "data_type", "headers", "id", "raw")
-
-    def __init__(
-        self,
-        data_type: str,
-        command: str,
-        data: Any = None,
-        id: Any = NO_ID,
-        headers: dict[str, str] | None = None,
-        raw: bytes = b"",
-    ) -> None:
-        self.data_type = data_type
-        self.command = command
-        self.data = data
-        self.id = id
-        self.headers = {} if headers is None else headers
-        self.raw = raw
-
-    def __repr__(self) -> str:
-        return f"Message({self.data_type}, {self.command!r})"
+# What a client's command says: its name, data, id and headers. A plain tuple, since it is taken
+# apart at once; its format and its bytes are the frame's.
+# data: any JSON value, None where a JSON message has none; of XML a dict of the children, or the
+# text; of a line the rest of it, a str; of a binary message its bytes, and its name is "".
+# id: to be echoed in the answer, or `NO_ID`. headers: None where there are none.
+Command = tuple[str, Any, Any, dict[str, str] | None]
 
 
 class Signal(NamedTuple):
@@ -79,8 +56,8 @@ class Signal(NamedTuple):
     data: Any = None
 
 
-def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message | Signal:
-    """Return what a frame says. Any thread.
+def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Command | Signal:
+    """Return what a frame says: ``command, data, id, headers``, or a `Signal`. Any thread.
 
     max_depth: of XML elements; a framer has checked it already.
     A message without a command that says ``{"ack": id}``, ``{"pong": ...}``, `<ack id="...">` or
@@ -94,7 +71,7 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Message | Signal:
         return _decode_xml(frame.data, max_depth)
     if frame.data_type == "raw":
         return _decode_line(frame.data)
-    return Message(frame.data_type, "", frame.data, raw=frame.data)
+    return "", frame.data, NO_ID, None
 
 
 # A line: command, blank, data.
@@ -103,7 +80,7 @@ _split_line = re.compile(r"[ \t]+").split
 _has_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 
 
-def _decode_line(data: bytes) -> Message:
+def _decode_line(data: bytes) -> Command:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -111,7 +88,7 @@ def _decode_line(data: bytes) -> Message:
     command, *rest = _split_line(text, maxsplit=1)
     if not command or _has_control(command):
         raise bad_message("bad line: it must begin with a command, without controls", "raw")
-    return Message("raw", command, rest[0] if rest else "", raw=data)
+    return command, rest[0] if rest else "", NO_ID, None
 
 
 # JSON: {"command": ..., "data": ..., "id": ..., "headers": ...}.
@@ -119,7 +96,7 @@ def _decode_line(data: bytes) -> Message:
 _JSON_SHAPE = 'expected {"command": "name", "data": ..., "id": ..., "headers": {...}}'
 
 
-def _decode_json(data: bytes, value: Any) -> Message | Signal:
+def _decode_json(data: bytes, value: Any) -> Command | Signal:
     """value: what `data` says, if that is known; else None, as an object is never."""
     if value is None:
         try:
@@ -145,7 +122,7 @@ def _decode_json(data: bytes, value: Any) -> Message | Signal:
     headers = value.get("headers")
     if "headers" in value and not _is_headers(headers):
         raise _wrong_shape('"headers" must be an object of str', id)
-    return Message("json", command, value.get("data"), id, headers, data)
+    return command, value.get("data"), id, headers
 
 
 def _wrong_shape(fault: str, id: Any) -> BadMessage:
@@ -253,7 +230,7 @@ class _XmlReader:
         self._open[-1].text.append(text)
 
 
-def _decode_xml(data: bytes, max_depth: int) -> Message | Signal:
+def _decode_xml(data: bytes, max_depth: int) -> Command | Signal:
     reader = _XmlReader(max_depth)
     fault = None
     try:
@@ -278,7 +255,7 @@ def _decode_xml(data: bytes, max_depth: int) -> Message | Signal:
         raise bad_message(str(fault), "xml", **known) from None
     value = _content(reader)
     # Neither children nor text: no child, rather than the blank between tags.
-    return Message("xml", command, {} if value is None else value, id, raw=data)
+    return command, {} if value is None else value, id, None
 
 
 def _content(reader: _XmlReader) -> Any:

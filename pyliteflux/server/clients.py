@@ -59,7 +59,11 @@ class Client:
     @property
     def last_message(self) -> float | None:
         """When its last message came, as `time.time()` counts; None before the first."""
-        return self._channel.last_message
+        channel = self._channel
+        if channel.last_message_at is None:
+            return None
+        since: float = channel.connected_since + (channel.last_message_at - channel.connected_at)
+        return since
 
     @property
     def bytes_in(self) -> int:

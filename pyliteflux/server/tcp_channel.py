@@ -21,9 +21,10 @@ from ..errors import BadMessage, PoolFull, ProtocolError
 from ..headers import Headers
 from ..log import framework as log
 from ..protocol.framers import Framer, Framing, hand_over
+from ..protocol.framing import Frame
 from ..protocol.message import (
     NO_ID,
-    Message,
+    Command,
     Signal,
     decode,
     encode_chunk,
@@ -66,8 +67,8 @@ NO_HEADERS = Headers()  # Nobody can change it, so all messages without any shar
 class TcpChannel(PushedChannel):
     """One TCP connection. Reactor thread only, but for what is set once.
 
-    client_id: "host:port" (T8). address: the peer's. connected_at: time.monotonic().
-    connected_since, last_message: time.time(). topics: what it is subscribed to, None: nothing.
+    client_id: "host:port" (T8). address: the peer's. connected_at, last_message_at:
+    time.monotonic(). connected_since: time.time(). topics: what it is subscribed to, None: nothing.
     """
 
     protocol = "tcp"
@@ -83,7 +84,7 @@ class TcpChannel(PushedChannel):
         "_heard",
         "_pinged",
         "connected_since",
-        "last_message",
+        "last_message_at",
         "bytes_in",
     )
 
@@ -99,7 +100,7 @@ class TcpChannel(PushedChannel):
         self.connected_at = self._idle_since = self._heard = now
         self._pinged = False  # Since it was last heard.
         self.connected_since = time.time()
-        self.last_message: float | None = None
+        self.last_message_at: float | None = None
         self.bytes_in = 0
         self._await_message()
         if self._keep_alive and config.so_keepalive:
@@ -226,12 +227,12 @@ class TcpChannel(PushedChannel):
             if frame is None:
                 self._await_data()
                 return False
-            message = decode(frame, self._service.max_depth)
-            if isinstance(message, Signal):
+            said = decode(frame, self._service.max_depth)
+            if isinstance(said, Signal):
                 if not self._keep_alive:
                     text = "nothing was pushed to you: this connection is for one command"
-                    raise bad_message(text, message.data_type)
-                self._on_signal(message)
+                    raise bad_message(text, said.data_type)
+                self._on_signal(said)
                 return True
         except BadMessage as error:
             self._answer_error(error)
@@ -239,7 +240,7 @@ class TcpChannel(PushedChannel):
         except ProtocolError as error:  # FrameTooLong: where the next message begins is unknown.
             self._answer_error(error, close=True)
             return False
-        self._dispatch(message)
+        self._dispatch(frame, said)
         return True
 
     def _await_data(self) -> None:
@@ -285,26 +286,26 @@ class TcpChannel(PushedChannel):
         if ack is not None:
             ack.end(ACKED, signal.data)
 
-    def _dispatch(self, message: Message) -> None:
+    def _dispatch(self, frame: Frame, said: Command) -> None:
         """Hand a message to the route of its command."""
         service = self._service
-        command = message.command
-        self._format = data_type = message.data_type
-        self.last_message = time.time()
+        command, data, id, headers = said
+        self._format = data_type = frame.data_type
         self._request = request = TCPRequest(
             command,
-            message.data,
+            data,
             data_type,
-            message.raw,
-            Headers(list(message.headers.items())) if message.headers else NO_HEADERS,
+            frame.data,
+            Headers(list(headers.items())) if headers else NO_HEADERS,
             self.address,
             service.config,
         )
-        request.message_id = message.id
+        request.message_id = id
         request._make_bg = service.make_bg
         request._door = self
         self._asked = command[:DETAIL_LIMIT]
-        request.started = self._asked_at = now = service.reactor.now
+        now = service.reactor.now
+        request.started = self._asked_at = self.last_message_at = now
         request.route = route = service.route_of(command)
         if self._at_eof:
             request.gone = True

@@ -347,15 +347,14 @@ class TcpByHand:
         frames = watch.time("frame", lambda: self.cut(same))
         decoded: list[Any] = watch.time("decode", lambda: [decode(frame) for frame in frames])
         resolve, config, headers = self._router.resolve_command, self._config, self._no_headers
-        routes = watch.time("route", lambda: [resolve(message.command) for message in decoded])
+        routes = watch.time("route", lambda: [resolve(command) for command, *_ in decoded])
         made = watch.time(
             "request",
             lambda: [
                 TCPRequest(
-                    message.command, message.data, message.data_type, message.raw, headers,
-                    ADDRESS, config,
+                    command, data, frame.data_type, frame.data, headers, ADDRESS, config,
                 )
-                for message in decoded
+                for frame, (command, data, _, _) in zip(frames, decoded)
             ],
         )  # fmt: skip
         for one, route in zip(made, routes):

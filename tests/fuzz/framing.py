@@ -53,10 +53,11 @@ def outcome(pieces: list[bytes], first: int, second: int) -> list[object]:
                 if sum(isinstance(item, Frame) for item in found) == 3:
                     framing = CHOICES[second]
                     framer = hand_over(framer, framing.make(CONFIG), is_at_end)
-                message = decode(frame, 8)
-                if isinstance(message, Signal):
+                said = decode(frame, 8)
+                if isinstance(said, Signal):
                     continue
-                answer = encode_answer(message.data, message.data_type, message.id, framing.wrap)
+                _, data, id, _ = said
+                answer = encode_answer(data, frame.data_type, id, framing.wrap)
                 assert frame.data_type == "binary" or framing.wrap or answer.endswith(b"\n")
             except FrameTooLong:
                 return [*found, "too long"]

@@ -19,7 +19,7 @@ from pyliteflux.protocol.framers import Framing
 from pyliteflux.protocol.framing import Frame, MessageFramer
 from pyliteflux.protocol.http_connection import END, NEED_DATA, HttpConnection
 from pyliteflux.protocol.http_head import HttpLimits, RequestHead
-from pyliteflux.protocol.message import decode, encode_answer
+from pyliteflux.protocol.message import NO_ID, decode, encode_answer
 
 LIMITS = HttpLimits(request_line=200, head=600, fields=10, chunk_line=40, body=300)
 
@@ -203,9 +203,9 @@ class AnyTcpStream(unittest.TestCase):
         framer.receive_data(line)
         frame = framer.next_frame()
         assert frame is not None
-        message = decode(frame)
-        self.assertEqual(message.data, value)
-        self.assertEqual(encode_answer(message.data, "json").count(b"\n"), 1)
+        said = decode(frame)
+        self.assertEqual(said, ("echo", value, NO_ID, None))
+        self.assertEqual(encode_answer(said[1], "json").count(b"\n"), 1)
 
 
 if __name__ == "__main__":

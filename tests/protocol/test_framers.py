@@ -25,7 +25,7 @@ from pyliteflux.protocol.framers import (
     hand_over,
 )
 from pyliteflux.protocol.framing import BOM, Frame, MessageFramer
-from pyliteflux.protocol.message import Message, decode
+from pyliteflux.protocol.message import Signal, decode
 
 BAD_JSON, BAD_XML, BAD_RAW, BAD_BINARY = "bad json", "bad xml", "bad raw", "bad binary"
 TOO_LONG, LOST = "too long", "lost"
@@ -348,9 +348,9 @@ class Splitting(FramerCase):
             text = "".join(chance.choices(alphabet, k=chance.randrange(1, 6))).encode()
             frame = make("length").sense(text)  # type: ignore[attr-defined]
             if frame.data_type in ("raw", "binary"):
-                message = decode(frame)
-                assert isinstance(message, Message)
-                self.assertEqual(bool(message.command), frame.data_type == "raw", text)
+                said = decode(frame)
+                assert not isinstance(said, Signal)
+                self.assertEqual(bool(said[0]), frame.data_type == "raw", text)
 
 
 class Limits(FramerCase):

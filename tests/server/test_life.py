@@ -546,6 +546,8 @@ class WhatIsSeen(LifeTestCase):
             client = simulation.server.clients[peer.client_id]
             self.assertIsNone(client.last_message)
             self.assertEqual((client.state, client.topics, client.queued), ("IDLE", (), 0))
+            simulation.advance(5)
+            self.assertIsNone(client.last_message)
             peer.send(b"subscribe a\nhello\n")
             simulation.settle()
             got = peer.take()
@@ -553,7 +555,7 @@ class WhatIsSeen(LifeTestCase):
             self.assertEqual((client.bytes_in, client.bytes_out), (18, len(got)))
             self.assertEqual(client.topics, ("a",))
             assert client.last_message is not None
-            self.assertGreaterEqual(client.last_message, client.connected_since)
+            self.assertAlmostEqual(client.last_message, client.connected_since + 5, places=3)
             peer.send(b"work\n")
             simulation.settle(jobs=False)
             self.assertEqual(client.state, "HANDLING")
