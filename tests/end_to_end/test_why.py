@@ -23,7 +23,7 @@ from pyliteflux.server.http_channel import HttpChannel
 from pyliteflux.server.journal import Kind, Story
 from pyliteflux.server.tcp_channel import FIRST_MESSAGE_TIMEOUT
 from tests.fakes import Peer, Simulation
-from tests.support import ServerTestCase, captured_logs
+from tests.support import ServerTestCase, captured_logs, wait_until
 
 SWEEP = 1.0  # Seconds: the longest time between two looks at the deadlines.
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -773,7 +773,7 @@ class RealSockets(ServerTestCase):
         client.send("anything\n")
         client.read_line()
         client.reset()
-        server.stop()  # It waits for the hook.
+        wait_until(lambda: left, "the hook has been told")  # Or a stop may be heard of sooner.
         [(reason, story)] = left
         self.assertIs(reason, CloseReason.PEER_RESET)
         self.assertIs(story.reason, reason)
