@@ -465,6 +465,15 @@ class Crowd:
     def close(self) -> None:
         self._selector.close()
 
+    def have(self, pushes: int) -> bool:
+        """Tell whether each has got so many pushes."""
+        return all(self.pushes(index) >= pushes for index in range(len(self.data)))
+
+    def pushes(self, index: int) -> int:
+        """Return how many pushes one socket got whole: of the last one a part may be here."""
+        data = self.data[index]
+        return data.count(b'"type": "push"', 0, data.rfind(b"\n") + 1)
+
     def objects(self, index: int) -> Iterator[Any]:
         """Yield the JSON objects that one socket got whole, events or lines."""
         for line in bytes(self.data[index]).split(b"\n")[:-1]:
@@ -492,10 +501,7 @@ class TestCrowds(TopicsTestCase):
         topic = server.topic("room:1")
         wait_until(lambda: topic.subscribers == 400, "all have subscribed")
         self.assertEqual([server.publish("room:1", number) for number in range(20)], [400] * 20)
-        crowd.read_until(
-            lambda crowd: all(data.count(b'"push"') >= 20 for data in crowd.data),
-            "each has twenty messages",
-        )
+        crowd.read_until(lambda crowd: crowd.have(20), "each has twenty messages")
         for index in range(400):
             pushes = [m for m in crowd.objects(index) if m.get("type") == "push"]
             self.assertEqual([m["data"] for m in pushes], list(range(20)))
@@ -543,10 +549,7 @@ class TestCrowds(TopicsTestCase):
 
         threads = [RunningThread(publish, name) for name in range(publishers)]
         total = publishers * each
-        healthy.read_until(
-            lambda crowd: all(data.count(b'"push"') >= total for data in crowd.data),
-            "each healthy one has all messages",
-        )
+        healthy.read_until(lambda crowd: crowd.have(total), "each healthy one has all messages")
         for thread in threads:
             thread.join(6 * DEADLINE)
         for index in range(len(healthy.data)):
@@ -581,9 +584,8 @@ class TestCrowds(TopicsTestCase):
         self.assertEqual(sum(counted), told, "the publisher sees the same, by topic")
 
     def received_and_told(self, crowd: Crowd, index: int) -> int:
-        data = crowd.data[index]
-        told = sum(int(count) for count in re.findall(rb'"count": (\d+)\}\n', data))
-        return data.count(b'"type": "push"') + told
+        told = re.findall(rb'"count": (\d+)\}\n', crowd.data[index])
+        return crowd.pushes(index) + sum(map(int, told))
 
     def check_senders(self, data: list[Any], text: str, each: int | None = None) -> None:
         """Whole, and of each sender in its order; each: all of them."""
