@@ -222,10 +222,10 @@ class CostOfARequest(unittest.TestCase):
         self.check(get("/inline"), HELLO, 72, 65, middlewares=3)
 
     def test_of_a_json_message_on_the_reactor(self) -> None:
-        self.check(tell("echo-inline"), ECHO, 33, 31)
+        self.check(tell("echo-inline"), ECHO, 34, 31)
 
     def test_of_a_json_message_on_the_pool(self) -> None:
-        self.check(tell("echo"), ECHO, 34, 33)
+        self.check(tell("echo"), ECHO, 35, 33)
 
 
 class NothingStays(unittest.TestCase):

@@ -114,7 +114,6 @@ class MessageFramer:
         "_small",
         "_start",
         "_state",
-        "buffered",
         "has_line_end",
     )
     wrap: ClassVar[None] = None  # What goes out is a line already, or an object on one.
@@ -130,7 +129,6 @@ class MessageFramer:
         # The bytes of one `recv` as they are, since that is mostly one whole message; a bytearray
         # from the second piece on, to which a third can be added without a copy of the first two.
         self._buffer: bytes | bytearray = b""
-        self.buffered = 0  # Bytes received and not yet returned or dropped.
         self._start = 0  # Bytes before it are consumed; INSIDE: the message's first byte.
         self._scanner: Scanner | None = None  # INSIDE: whose turn.
         self._failure: FrameTooLong | None = None  # LOST: why.
@@ -142,12 +140,11 @@ class MessageFramer:
         if not self._buffer:
             if self._state is not LOST:
                 self._buffer = data
-                self.buffered = len(data)
-            return
-        if type(self._buffer) is bytes:
+        elif type(self._buffer) is bytearray:
+            self._buffer += data
+        else:
             self._buffer = bytearray(self._buffer)
-        self._buffer += data
-        self.buffered += len(data)
+            self._buffer += data
 
     def receive_eof(self) -> None:
         """Note that no byte will follow: what is left is a last message (T1)."""
@@ -194,6 +191,11 @@ class MessageFramer:
         """The format of the message that is here in part; 'raw' where none is."""
         return "raw" if self._scanner is None else self._scanner.data_type
 
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet returned or dropped."""
+        return len(self._buffer) - self._start
+
     def _first_byte(self) -> int:
         """Return the offset of the first byte that belongs to a message."""
         buffer = self._buffer
@@ -232,7 +234,7 @@ class MessageFramer:
             return None
         if end + 1 == len(buffer):
             self._buffer = b""
-            self._start = self.buffered = 0
+            self._start = 0
         else:
             self._drop_before(end + 1)
         self.has_line_end = True
@@ -331,8 +333,7 @@ class MessageFramer:
 
     def _drop_before(self, position: int) -> None:
         """Count the bytes before `position` as consumed. Offsets may change."""
-        self.buffered = len(self._buffer) - position
-        if not self.buffered:
+        if position == len(self._buffer):
             self._buffer = b""
             self._start = 0
         elif position > COMPACT_AT and position * 2 > len(self._buffer):

@@ -44,7 +44,7 @@ IDLE_TIME = 30.0  # seconds after which a parked worker ends
 # Number, run, argument, deliver: run(argument) on a worker, then deliver(result) on the reactor,
 # unless it is None. The number counts up in the order of the queue. (A tuple, as there is one
 # for every request: an object costs 1.4 % of it.)
-Job = tuple[int, Callable[[Any], Any], Any, "Callable[[Any], object] | None"]
+Job = tuple[int, Callable[[Any], Any], Any, Callable[[Any], object] | None]
 
 
 def stack_of_thread(ident: int) -> str:

@@ -347,14 +347,15 @@ class TcpByHand:
         frames = watch.time("frame", lambda: self.cut(same))
         decoded: list[Any] = watch.time("decode", lambda: [decode(frame) for frame in frames])
         resolve, config, headers = self._router.resolve_command, self._config, self._no_headers
-        routes = watch.time("route", lambda: [resolve(command) for command, *_ in decoded])
+        said = [(command, data, frame) for frame, (command, data, _, _) in zip(frames, decoded)]
+        routes = watch.time("route", lambda: [resolve(command) for command, _, _ in said])
         made = watch.time(
             "request",
             lambda: [
                 TCPRequest(
                     command, data, frame.data_type, frame.data, headers, ADDRESS, config,
                 )
-                for frame, (command, data, _, _) in zip(frames, decoded)
+                for command, data, frame in said
             ],
         )  # fmt: skip
         for one, route in zip(made, routes):
