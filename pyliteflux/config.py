@@ -279,6 +279,81 @@ class Config:
     value is not allowed.
     """
 
+    # What the table says of each, once more for editors and type checkers; a test compares.
+    http_host: str
+    http_port: int
+    tcp_host: str
+    tcp_port: int
+    reuse_port: bool
+    backlog: int
+    info: bool
+    access_log: bool
+    debug: bool
+    trace: bool
+    log_colors: str
+    max_connections: int
+    max_connections_per_ip: int
+    closed_connections_kept: int
+    max_accepts: int
+    accept_pause: float
+    recv_size: int
+    loop_budget_ms: int
+    slow_callback_ms: int
+    slow_handler_ms: int
+    write_high_water: int
+    write_low_water: int
+    send_timeout: float
+    linger_timeout: float
+    shutdown_timeout: float
+    header_timeout: float
+    body_timeout: float
+    min_body_rate: int
+    keep_alive_timeout: float
+    keep_alive_requests: int
+    max_request_line: int
+    max_header_size: int
+    max_headers: int
+    max_body_size: int
+    max_buffered_bodies: int
+    max_chunk_line: int
+    handler_timeout: float
+    stream_step_timeout: float
+    static_follow_symlinks: bool
+    max_form_fields: int
+    max_form_parts: int
+    max_form_memory: int
+    max_part_headers: int
+    max_part_header_size: int
+    upload_memory: int
+    tcp_keep_alive: bool
+    so_keepalive: bool
+    tcp_idle_timeout: float
+    tcp_message_timeout: float
+    tcp_framing: str | Callable[..., Any]
+    tcp_max_message: int
+    tcp_max_depth: int
+    tcp_send_limit: int
+    slow_client_policy: str
+    tcp_ping_interval: float
+    ack_timeout: float
+    max_pending_acks: int
+    push_backlog: int
+    topic_history: int
+    topic_history_bytes: int
+    topic_history_total: int
+    topic_history_seconds: float
+    max_topics: int
+    max_subscriptions: int
+    worker_threads: int
+    worker_queue_limit: int
+    stream_workers: int
+    cleanup_workers: int
+    task_workers: int
+    task_queue_limit: int
+    heartbeat: float
+    event_buffer: int
+    secret_key: bytes
+
     def __init__(self, **settings: Any) -> None:
         values = self.__dict__
         for name, setting in SETTINGS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import typing
 import unittest
 from typing import Any
 
@@ -33,6 +34,18 @@ class ConfigTests(unittest.TestCase):
                 self.assertEqual(setting.check(setting.default), setting.default)
                 self.assertTrue(setting.allowed)
                 self.assertTrue(setting.reason)
+
+    def test_each_setting_is_annotated_with_the_type_of_its_values(self) -> None:
+        annotated = typing.get_type_hints(Config)
+        self.assertEqual(list(annotated), list(SETTINGS), "in the order of the table")
+        for name, kind in annotated.items():
+            with self.subTest(name):
+                kinds = typing.get_args(kind) or (kind,)
+                default = SETTINGS[name].default
+                self.assertTrue(
+                    any(type(default) is (typing.get_origin(one) or one) for one in kinds),
+                    f"{kind} is not the type of {default!r}",
+                )
 
     def test_a_setting_may_be_given_in_three_ways(self) -> None:
         """C1, C2."""

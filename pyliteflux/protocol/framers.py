@@ -82,8 +82,8 @@ class BufferedFramer:
     """
 
     def __init__(self, config: Config) -> None:
-        self.limit: int = config.tcp_max_message
-        self.max_depth: int = config.tcp_max_depth
+        self.limit = config.tcp_max_message
+        self.max_depth = config.tcp_max_depth
         self.buffer = bytearray()  # What was received and not taken.
         self.at_eof = False
         self._searched: dict[bytes, int] = {}  # This many leading bytes do not hold it.

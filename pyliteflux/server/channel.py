@@ -97,7 +97,9 @@ class Channel:
     """
 
     __slots__ = (
+        "_service",
         "_transport",
+        "_request",
         "_overdue",
         "_sent",
         "_advancing",
@@ -113,13 +115,17 @@ class Channel:
 
     protocol: ClassVar[str]
     asks: ClassVar[Kind]  # What a request is called here.
-    # Declared by each protocol with its own type, in its own slots.
+    # Each protocol says which service and which request are its own.
+    _service: Service
+    _request: Request | None
     connected_at: float  # time.monotonic()
-    _service: Any
-    _request: Any
 
-    def __init__(self, transport: Transport, address: Any, deadline: float) -> None:
+    def __init__(
+        self, service: Service, transport: Transport, address: Any, deadline: float
+    ) -> None:
+        self._service = service
         self._transport = transport
+        self._request = None  # In progress: from its head, or its message, to the answer's end.
         self._overdue: Request | None = None  # Answered or gone, but its handler still runs.
         self._sent = 0  # Bytes of content, for the access log.
         self._advancing = False  # _advance() is on the stack: it will go on by itself.
@@ -229,9 +235,7 @@ class Channel:
                 return
 
     def _handler_deadline(self) -> float:
-        service = self._service
-        deadline: float = service.reactor.now + service.handler_timeout
-        return deadline
+        return self._service.reactor.now + self._service.handler_timeout
 
     def _leave(self, stream: Any) -> None:
         """The transport is closed: the last move, and what a request still needs.

@@ -62,8 +62,8 @@ class HttpService(Service):
         super().__init__(*parts, **more)
         self.handle = self.pipeline.handle  # Bound once, not per request.
         # Settings that each request needs: a Config has no fast look-up.
-        self.idle_time: float = self.config.keep_alive_timeout
-        self.most_requests: int = self.config.keep_alive_requests
+        self.idle_time = self.config.keep_alive_timeout
+        self.most_requests = self.config.keep_alive_requests
         self.limits = HttpLimits.from_config(self.config)
         self.body_bytes = 0  # Of all request bodies in memory, arriving or being handled.
         self.most_body_bytes: float = self.config.max_buffered_bodies or inf
@@ -86,10 +86,11 @@ class HttpChannel(Channel):
     protocol = "http"
     asks = REQUEST
 
+    _service: HttpService
+    _request: HTTPRequest | None
+
     __slots__ = (
-        "_service",
         "_http",
-        "_request",
         "_route",
         "_body",
         "_body_started",
@@ -104,10 +105,9 @@ class HttpChannel(Channel):
     )
 
     def __init__(self, service: HttpService, transport: Transport, address: Any) -> None:
-        super().__init__(transport, address, service.reactor.now + service.config.header_timeout)
-        self._service = service
+        deadline = service.reactor.now + service.config.header_timeout
+        super().__init__(service, transport, address, deadline)
         self._http = HttpConnection(service.limits)
-        self._request: HTTPRequest | None = None
         self._route: Route | None = None
         self._body: bytes | bytearray | None = None  # What came in one piece stays as it is.
         self._body_started = 0.0
@@ -135,7 +135,7 @@ class HttpChannel(Channel):
     def idle_since(self) -> float:
         """When it fell silent: after its last answer, or since it connected."""
         config = self._service.config
-        timeout: float = config.keep_alive_timeout if self._requests else config.header_timeout
+        timeout = config.keep_alive_timeout if self._requests else config.header_timeout
         return self.deadline - timeout
 
     def _move(self, new: State) -> None:

@@ -156,7 +156,7 @@ class HttpStream:
         if not isinstance(self._response, EventStream):
             return inf
         now = self._reactor.now
-        interval: float = self._config.heartbeat
+        interval = self._config.heartbeat
         if now - self._last_write >= interval:
             self._on_piece(HEARTBEAT)
         return self._last_write + interval
@@ -303,8 +303,7 @@ class HttpStream:
 
     def replay_room(self) -> int:
         """Return how many bytes of missed events it can be sent at once."""
-        limit: int = self._config.event_buffer // 2
-        return limit - self._transport.size
+        return self._config.event_buffer // 2 - self._transport.size
 
     def _form(self, news: Announcement) -> bytes:
         return news.event_chunk if self._chunked else news.event

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..app.request import TCPRequest
 from ..errors import HTTPError, ReactorClosed
 from ..protocol.push import Announcement, PushFrame
 from ..reactor.transport import CloseReason, Transport
@@ -31,9 +32,10 @@ class PushedChannel(Channel):
     admitted.
     """
 
+    _service: TcpService
+    _request: TCPRequest | None
+
     __slots__ = (
-        "_service",
-        "_request",
         "_pushes",
         "_acks",
         "_subscribing",
@@ -46,9 +48,7 @@ class PushedChannel(Channel):
     )
 
     def __init__(self, service: TcpService, transport: Transport, address: Any) -> None:
-        super().__init__(transport, address, service.reactor.now)
-        self._service = service
-        self._request: Any = None
+        super().__init__(service, transport, address, service.reactor.now)
         self._pushes: PushQueue | None = None  # Made when the transport has no room.
         self._acks: dict[str, Ack] | None = None  # Pushes that the client is to acknowledge.
         self._subscribing: list[str] | None = None  # Any thread: subscriptions on their way to us.
@@ -56,7 +56,7 @@ class PushedChannel(Channel):
         self._format = service.framing.data_type
         # What the framing does to a message on its way out; None, the commonest: nothing.
         self._wrap = service.framing.wrap
-        self._keep_alive: bool = service.config.tcp_keep_alive
+        self._keep_alive = service.config.tcp_keep_alive
         self.client_id = f"{address[0]}:{address[1]}"
         self.topics: dict[str, int] | None = None
         self.client: Any = None
@@ -133,7 +133,7 @@ class PushedChannel(Channel):
 
         What waits counts: many topics may be resumed at once.
         """
-        limit: int = self._service.push_limit
+        limit = self._service.push_limit
         if self.queued > limit // 4 and self._transport.flush_is_due:
             self._transport.flush()
         return limit // 2 - self.queued

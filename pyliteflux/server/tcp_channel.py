@@ -75,9 +75,7 @@ class TcpChannel(PushedChannel):
     asks = MESSAGE
 
     __slots__ = (
-        "_service",
         "_framer",
-        "_request",
         "_pull",
         "_at_eof",
         "_idle_since",
@@ -92,7 +90,6 @@ class TcpChannel(PushedChannel):
         config = service.config
         super().__init__(service, transport, address)
         self._framer: Framer = service.framing.make(config)
-        self._request: TCPRequest | None = None
         self._pull: StreamPull | None = None
         self._at_eof = False
         # Set once; any thread may read.

@@ -52,13 +52,13 @@ class TcpService(Service):
         # Looked up once, not for each message.
         self._find = self.router.resolve_command
         self.answer = self.handle
-        self.max_depth: int = self.config.tcp_max_depth
+        self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
         self._framings: dict[Any, Framing] = {}
         self.framing = self.framing_of(self.config.tcp_framing)
         # Is a silent long-lived client ever pinged or closed?
         self.minds_silence = bool(self.config.tcp_ping_interval or self.config.tcp_idle_timeout)
-        self.push_limit: int = self.config.tcp_send_limit
+        self.push_limit = self.config.tcp_send_limit
         # Up to how many unsent bytes a push goes straight to the transport, where it cannot be
         # dropped any more: so it is half of what may wait at most.
         self.push_direct = min(self.config.write_high_water, (self.push_limit + 1) // 2)

@@ -234,8 +234,7 @@ class Topics:
         return everybody
 
     def _policy(self, room: Room) -> str:
-        policy: str = room.options.slow_client_policy or self._config.slow_client_policy
-        return policy
+        return room.options.slow_client_policy or self._config.slow_client_policy
 
     def on_loss(self, name: str) -> None:
         """A message of a topic was given up for one subscriber."""
@@ -387,11 +386,11 @@ class Topics:
 
         mine: those that it has. asked: those on their way.
         """
-        limit: int = self._config.max_subscriptions
+        limit = self._config.max_subscriptions
         names = {*(mine or {}).copy(), *asked.copy()}
         if len(names) >= limit and name not in names:
             raise HTTPError(429, f"a client may have {limit} subscriptions")
-        most: int = self._config.max_topics
+        most = self._config.max_topics
         if len(self._rooms) >= most and name not in self._rooms and not self._quiet:
             raise HTTPError(503, f"all {most} topics have subscribers")
 
