@@ -13,11 +13,11 @@ Chapter: docs/tcp.md.
 
 from __future__ import annotations
 
-import enum
 from typing import Any, ClassVar, NoReturn
 
 from ..errors import BadMessage, FrameTooLong
 from ..jsontext import loads
+from ..word import Word
 from .scanners import (
     BRACE,
     LESS,
@@ -74,15 +74,13 @@ class Frame:
         return f"Frame({self.data_type!r}, {self.data!r})"
 
 
-class State(enum.Enum):
+class State(Word):
     """Where in the stream a `MessageFramer` is."""
 
     BETWEEN = "no byte of the next message"
     INSIDE = "part of a message is here"
     SKIPPING = "dropping the rest of a refused line"
     LOST = "a message over the limit: nobody knows where it ends"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
 
 
 BETWEEN, INSIDE = State.BETWEEN, State.INSIDE

@@ -9,10 +9,10 @@ Chapter: docs/http.md.
 from __future__ import annotations
 
 import re
-from enum import Enum
 
 from ..errors import BadRequest, BodyTooLarge, HeadTooLarge
 from ..headers import TOKEN
+from ..word import Word
 from .http_head import HttpLimits, check_trailers
 
 # Chunks decoded in one call, so that a body of one-byte chunks cannot hold the loop: 64 KB
@@ -58,7 +58,7 @@ class FixedBody:
         return data
 
 
-class State(Enum):
+class State(Word):
     """What the chunked decoder expects next."""
 
     SIZE = "a size line"
@@ -66,8 +66,6 @@ class State(Enum):
     DATA_END = "the CRLF after a chunk"
     TRAILERS = "trailer fields, or the last empty line"
     COMPLETE = "nothing: the body has ended"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
 
 
 SIZE, DATA, DATA_END = State.SIZE, State.DATA, State.DATA_END

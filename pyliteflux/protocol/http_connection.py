@@ -13,9 +13,8 @@ Chapter: docs/http.md.
 
 from __future__ import annotations
 
-from enum import Enum
-
 from ..errors import BadRequest, BodyTooLarge, ProtocolError
+from ..word import Word, before
 from .http_body import ChunkedBody, FixedBody
 from .http_head import (
     DEFAULT_LIMITS,
@@ -28,7 +27,7 @@ from .http_head import (
 )
 
 
-class Signal(Enum):
+class Signal(Word):
     """What `next_event` returns where it is neither a head nor a piece of a body."""
 
     NEED_DATA = "nothing whole is here: receive more"
@@ -39,7 +38,7 @@ NEED_DATA = Signal.NEED_DATA
 END = Signal.END
 
 
-class State(Enum):
+class State(Word):
     """What the peer is in the middle of."""
 
     IDLE = "between requests, or within a head"
@@ -47,8 +46,6 @@ class State(Enum):
     DONE = "the request is whole; the next one waits for start_next_cycle"
     CLOSED = "the peer has ended its side properly"
     FAILED = "the peer has broken the protocol"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
 
 
 IDLE, BODY, DONE = State.IDLE, State.BODY, State.DONE
@@ -62,8 +59,8 @@ NEXT = {
     FAILED: set(),
 }
 # The two moves of each request are checked in place, against the states they may come from.
-_BEFORE_DONE = tuple(state for state in NEXT if DONE in NEXT[state])
-_BEFORE_IDLE = tuple(state for state in NEXT if IDLE in NEXT[state])
+_BEFORE_DONE = before(NEXT, DONE)
+_BEFORE_IDLE = before(NEXT, IDLE)
 
 
 class HttpConnection:

@@ -11,12 +11,12 @@ Chapter: docs/tcp.md.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from ..errors import BadMessage
+from ..word import Word
 
 # A pattern below repeats a group at most so often in one match: the engine keeps notes for
 # each round (to be able to backtrack), and a hostile megabyte must not turn into notes.
@@ -170,7 +170,7 @@ class JsonScanner:
         return True
 
 
-class Part(enum.Enum):
+class Part(Word):
     """Which part of an XML document an `XmlScanner` is in."""
 
     TEXT = "text, or the blank before the root element"
@@ -180,8 +180,6 @@ class Part(enum.Enum):
     END_TAG = "in an end tag"
     SECTION = "in a comment, CDATA section or processing instruction"
     WHOLE = "behind the root element"
-
-    __hash__ = object.__hash__  # See State.
 
 
 TEXT, MARKUP, SECTION, WHOLE = Part.TEXT, Part.MARKUP, Part.SECTION, Part.WHOLE

@@ -27,9 +27,9 @@ import os
 import socket
 import struct
 import sys
-from enum import Enum
 from typing import Any, Protocol
 
+from ..word import Word
 from .loop import READ, WRITE, Reactor
 
 # What an unsent piece costs beside its bytes, about: a list entry and an object. Without it a
@@ -70,7 +70,7 @@ def _held_by_kernel(sock: socket.socket) -> int:
         return 0
 
 
-class CloseReason(Enum):
+class CloseReason(Word):
     """Why a connection ended: for the log, the statistics and `server.why`.
 
     Where several things happened it is the first, the cause: who breaks the protocol and is
@@ -96,8 +96,6 @@ class CloseReason(Enum):
     BUSY = "the server had no room for it"
     SHUTDOWN = "the server was stopped"
     INTERNAL_ERROR = "an error of ours"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
 
 
 # What recv and send say where nobody has answered: the kernel's probes and repeats gave up.
@@ -143,6 +141,34 @@ class Channel(Protocol):
         """The transport is closed. Called exactly once, and nothing comes after it."""
 
 
+class Nobody:
+    """The channel of a transport that has none yet: it hears nothing."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def eof_received(self) -> None:
+        """The peer will send no more."""
+
+    def flushed(self) -> None:
+        """Everything written is with the kernel now."""
+
+    def congested(self) -> None:
+        """More than the high watermark waits."""
+
+    def file_failed(self, text: str) -> None:
+        """A file that is being sent fails."""
+
+    def drained(self) -> None:
+        """The low watermark is reached."""
+
+    def connection_lost(self, reason: CloseReason) -> None:
+        """The transport is closed."""
+
+
+NOBODY = Nobody()
+
+
 class FileRange:
     """A piece of an open file to be sent by the kernel. Owns its descriptor.
 
@@ -166,10 +192,29 @@ class FileRange:
             self.fd = -1
 
 
+class Life(Word):
+    """How far a transport is on its way to the end."""
+
+    OPEN = "both sides may speak"
+    FINISHING = "what is queued goes out; nothing more may be written"
+    FIN_SENT = "our FIN is out, and the peer's is waited for"
+    CLOSED = "the descriptor is given back"
+
+
+OPEN, FINISHING, FIN_SENT, CLOSED = Life.OPEN, Life.FINISHING, Life.FIN_SENT, Life.CLOSED
+
+NEXT = {
+    OPEN: {FINISHING, CLOSED},
+    FINISHING: {FIN_SENT, CLOSED},
+    FIN_SENT: {CLOSED},
+    CLOSED: set(),
+}
+
+
 class Transport:
     """One connection's socket and its unsent bytes. Reactor thread only.
 
-    high_water, low_water, recv_size: bytes.
+    high_water, low_water, recv_size: bytes. life: how far it is on its way to the end.
     """
 
     __slots__ = (
@@ -183,8 +228,6 @@ class Transport:
         "_flush_due",
         "_interest",
         "_was_congested",
-        "_finishing",
-        "_fin_sent",
         "_sees_eof",
         "_reason",
         "_kernel_held",
@@ -192,7 +235,7 @@ class Transport:
         "bytes_out",
         "progressed",
         "is_reading",
-        "is_open",
+        "life",
     )
 
     def __init__(
@@ -205,7 +248,7 @@ class Transport:
     ) -> None:
         self._reactor = reactor
         self._sock = sock
-        self._channel: Channel | None = None
+        self._channel: Channel = NOBODY
         self._recv_size = recv_size
         self._high_water = high_water
         self._low_water = low_water
@@ -214,8 +257,6 @@ class Transport:
         self._flush_due = False
         self._interest = 0  # What the selector watches for now: READ | WRITE.
         self._was_congested = False
-        self._finishing = False
-        self._fin_sent = False
         self._sees_eof = False
         self._reason = CloseReason.DONE
         self._kernel_held = 0  # What is_stalled() saw last.
@@ -223,7 +264,11 @@ class Transport:
         self.bytes_out = 0  # Bytes that the kernel took, so far.
         self.progressed = reactor.now  # When the kernel last took a byte, or had all of them.
         self.is_reading = False  # Not before `attach`, not while paused, not after the end.
-        self.is_open = True
+        self.life = OPEN
+
+    def _move(self, new: Life) -> None:
+        assert new in NEXT[self.life], (self.life, new)
+        self.life = new
 
     def attach(self, channel: Channel) -> None:
         """Start: from now on what happens on the socket is told to `channel`."""
@@ -256,9 +301,14 @@ class Transport:
         return self._flush_due
 
     @property
+    def is_open(self) -> bool:
+        """True until the descriptor is given back."""
+        return self.life is not CLOSED
+
+    @property
     def is_finishing(self) -> bool:
         """True from `finish` on: nothing more may be written."""
-        return self._finishing
+        return self.life is not OPEN
 
     @property
     def reason(self) -> CloseReason:
@@ -268,7 +318,7 @@ class Transport:
     @property
     def fin_is_sent(self) -> bool:
         """True once our FIN is out and we only wait for the peer's."""
-        return self._fin_sent
+        return self.life is FIN_SENT
 
     def is_stalled(self, now: float, timeout: float) -> bool:
         """Tell whether bytes wait and the peer took none for `timeout` seconds.
@@ -277,10 +327,10 @@ class Transport:
         only when a good part of its buffer is free, which takes a slow reader minutes; so
         what lies in that buffer is looked at too, and where it shrinks the peer is alive.
         """
-        if self.size == 0 and not self._fin_sent:
+        if self.size == 0 and self.life is not FIN_SENT:
             return False
         held = _held_by_kernel(self._sock)
-        if held < self._kernel_held or (self._fin_sent and held <= _OUR_FIN):
+        if held < self._kernel_held or (self.life is FIN_SENT and held <= _OUR_FIN):
             self.progressed = now
         self._kernel_held = held
         return now - self.progressed >= timeout
@@ -305,17 +355,17 @@ class Transport:
             return
         if not data:
             self._on_eof()
-        elif not self._finishing:
-            self._channel.data_received(data)  # type: ignore[union-attr]
+        elif self.life is OPEN:
+            self._channel.data_received(data)
 
     def _on_eof(self) -> None:
         # A socket at EOF stays readable for ever: watching it further would spin.
         self._sees_eof = True
         self.is_reading = False
         self._watch()
-        if not self._finishing:
-            self._channel.eof_received()  # type: ignore[union-attr]
-        elif self._fin_sent:
+        if self.life is OPEN:
+            self._channel.eof_received()
+        elif self.life is FIN_SENT:
             self.close(self._reason)
 
     def pause_reading(self) -> None:
@@ -326,7 +376,7 @@ class Transport:
 
     def resume_reading(self) -> None:
         """Read again, unless the peer has said that there is no more."""
-        if not self.is_reading and not self._sees_eof and self.is_open:
+        if not self.is_reading and not self._sees_eof and self.life is not CLOSED:
             self.is_reading = True
             self._watch()
 
@@ -356,7 +406,7 @@ class Transport:
         reactor, size = self._reactor, len(data)
         if reactor.debug:
             reactor.check_thread()
-        if not self.is_open or self._finishing or not size:
+        if self.life is not OPEN or not size:
             if isinstance(data, FileRange):
                 data.close()
             return False
@@ -372,7 +422,7 @@ class Transport:
         """The end of the turn: send what was written during it."""
         self._flush_due = False
         unsent, size = self._unsent, self.size
-        if len(unsent) != 1 or size + PIECE_COST >= self._high_water or self._finishing:
+        if len(unsent) != 1 or size + PIECE_COST >= self._high_water or self.life is not OPEN:
             self._send()
             return
         # Nearly always: one answer, and the kernel takes it. `_send` is for all the rest.
@@ -392,7 +442,7 @@ class Transport:
         if sent == size:
             unsent.clear()
             self.size = 0
-            self._channel.flushed()  # type: ignore[union-attr]
+            self._channel.flushed()
         else:
             self.size = size - sent
             unsent[0] = memoryview(piece)[sent:]  # A view: no copy of what remains.
@@ -406,7 +456,7 @@ class Transport:
 
     def _send(self) -> None:
         """Send until all is out, the kernel is full, or the budget of this turn is used."""
-        if not self.is_open:
+        if self.life is CLOSED:
             return
         unsent = self._unsent
         budget = SEND_BUDGET
@@ -438,7 +488,7 @@ class Transport:
         except (BlockingIOError, InterruptedError):
             pass
         except FileFailed as error:
-            self._channel.file_failed(str(error))  # type: ignore[union-attr]
+            self._channel.file_failed(str(error))
             self.abort(CloseReason.STREAM_FAILED)
             return
         except OSError as error:
@@ -448,21 +498,21 @@ class Transport:
             self._watch()
             if self._was_congested and self.size <= self._low_water:
                 self._was_congested = False
-                self._channel.drained()  # type: ignore[union-attr]
+                self._channel.drained()
             elif is_new:
-                self._channel.congested()  # type: ignore[union-attr]
+                self._channel.congested()
             return
         if self._interest & WRITE:
             self._watch()
-        if self._finishing:
+        if self.life is FINISHING:
             self._send_fin()
             return
         if self._was_congested:
             self._was_congested = False
-            self._channel.drained()  # type: ignore[union-attr]
-            if unsent or not self.is_open:
+            self._channel.drained()
+            if unsent or self.life is CLOSED:
                 return
-        self._channel.flushed()  # type: ignore[union-attr]
+        self._channel.flushed()
 
     def _send_together(self, piece: bytes | memoryview) -> int:
         """Send from the front of the queue, small pieces together. Return what was taken."""
@@ -526,9 +576,9 @@ class Transport:
 
         The caller keeps the deadline; `fin_is_sent` tells which wait it is.
         """
-        if not self.is_open or self._finishing:
+        if self.life is not OPEN:
             return
-        self._finishing = True
+        self._move(FINISHING)
         self._reason = reason
         if not self._sees_eof:
             self.is_reading = True  # To see the peer's FIN; what it sends is dropped.
@@ -545,18 +595,18 @@ class Transport:
         except OSError:
             self.close(self._reason)
             return
-        self._fin_sent = True
-        self._channel.flushed()  # type: ignore[union-attr]
+        self._move(FIN_SENT)
+        self._channel.flushed()
 
     def close(self, reason: CloseReason) -> None:
         """Give the descriptor back now. What is unsent is lost.
 
         reason: it counts where the end had no cause yet, or is a bug of ours.
         """
-        if not self.is_open:
+        if self.life is CLOSED:
             return
-        self.is_open = False
-        has_cause = self._finishing and self._reason not in _MAY_FAIL_YET
+        has_cause = self.life is not OPEN and self._reason not in _MAY_FAIL_YET
+        self._move(CLOSED)
         if not has_cause or reason is CloseReason.INTERNAL_ERROR:
             self._reason = reason
         if self._interest:
@@ -568,12 +618,11 @@ class Transport:
         self._unsent.clear()
         self.size = 0
         self._sock.close()
-        if self._channel is not None:
-            self._channel.connection_lost(self._reason)
+        self._channel.connection_lost(self._reason)
 
     def abort(self, reason: CloseReason) -> None:
         """Reset the connection: the peer sees an error, the kernel keeps nothing."""
-        if self.is_open:
+        if self.life is not CLOSED:
             try:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
             except OSError:
@@ -599,7 +648,7 @@ class Transport:
 
     def __repr__(self) -> str:
         peer: Any = "closed"
-        if self.is_open:
+        if self.life is not CLOSED:
             try:
                 peer = self._sock.getpeername()
             except OSError:

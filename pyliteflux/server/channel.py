@@ -9,7 +9,6 @@ Chapter: docs/life-of-a-request.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from math import inf
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from ..log import framework as log
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
+from ..word import Word
 from .journal import (
     ANSWERED,
     EVENT_WIDTH,
@@ -36,7 +36,7 @@ from .journal import (
 from .stream import StreamPull
 
 
-class State(Enum):
+class State(Word):
     """Whose turn it is. `docs/architecture.md` draws the moves."""
 
     IDLE = "between requests, no byte of the next"
@@ -45,8 +45,6 @@ class State(Enum):
     SENDING = "the response is not fully with the kernel"
     CLOSING = "last bytes go out, then FIN, then we drain a little"
     CLOSED = "final"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
 
 
 IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING

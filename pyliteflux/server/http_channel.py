@@ -29,6 +29,7 @@ from ..protocol.http_head import METHODS, HttpLimits, RequestHead
 from ..protocol.http_response import CONTINUE, Heads, encode_error
 from ..reactor.transport import CloseReason, FileRange, Transport
 from ..statuses import phrase
+from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service, State
 from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
 from .http_stream import HttpStream
@@ -50,9 +51,9 @@ NEXT = {
 }
 # The three moves of each request are checked in place, against the states they may come from:
 # a call, or a look-up in the table, costs more than the check.
-_BEFORE_HANDLING = tuple(state for state in NEXT if HANDLING in NEXT[state])
-_BEFORE_SENDING = tuple(state for state in NEXT if SENDING in NEXT[state])
-_BEFORE_IDLE = tuple(state for state in NEXT if IDLE in NEXT[state])
+_BEFORE_HANDLING = before(NEXT, HANDLING)
+_BEFORE_SENDING = before(NEXT, SENDING)
+_BEFORE_IDLE = before(NEXT, IDLE)
 
 
 class HttpService(Service):

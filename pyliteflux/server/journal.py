@@ -13,12 +13,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from enum import Enum
 from typing import Any, NamedTuple
 
 from ..log import escape
 from ..log import framework as log
 from ..reactor.transport import CloseReason
+from ..word import Word
 
 # So many events of a connection are kept at least; half as many more, and they are cut back.
 KEPT_EVENTS = 24
@@ -36,7 +36,7 @@ MOST_VALUES = KEPT_VALUES + KEPT_VALUES // 2
 IDLE_VALUES = EVENT_WIDTH * KEPT_IDLE_EVENTS
 
 
-class Kind(Enum):
+class Kind(Word):
     """What may happen to a connection."""
 
     ACCEPTED = "accepted"
@@ -65,8 +65,6 @@ class Kind(Enum):
     CLOSING = "we close"
     CLOSED = "closed"
     TOO_LATE = "the handler returned, too late"
-
-    __hash__ = object.__hash__  # Members are unique; Enum's own hash is a Python call.
 
 
 _EARLIER = (Kind.EARLIER, None, 1)

@@ -34,6 +34,7 @@ from ..protocol.message import (
 from ..protocol.push import Announcement
 from ..protocol.scanners import bad_message
 from ..reactor.transport import CloseReason, Transport
+from ..word import before
 from .acks import ACKED
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
@@ -57,8 +58,8 @@ NEXT = {
     CLOSED: set(),
 }
 # The two moves of each message are checked in place, as in HttpChannel.
-_BEFORE_HANDLING = tuple(state for state in NEXT if HANDLING in NEXT[state])
-_BEFORE_IDLE = tuple(state for state in NEXT if IDLE in NEXT[state])
+_BEFORE_HANDLING = before(NEXT, HANDLING)
+_BEFORE_IDLE = before(NEXT, IDLE)
 
 PING = Announcement("ping")
 NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.

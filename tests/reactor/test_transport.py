@@ -17,6 +17,8 @@ from unittest import mock
 from pyliteflux.reactor import transport as transport_module
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import (
+    CLOSED,
+    FINISHING,
     PIECE_COST,
     SEND_BUDGET,
     CloseReason,
@@ -281,6 +283,7 @@ class Ending(SimulatedCase):
         self.transport.write(b"x" * 30)
         self.transport.finish(CloseReason.DONE)
         self.transport.write(b"too late")
+        self.assertIs(self.transport.life, FINISHING)
         self.turn()
         self.assertFalse(self.peer.saw_fin)
         self.assertEqual(self.take_all(), b"x" * 30)
@@ -292,7 +295,22 @@ class Ending(SimulatedCase):
         self.peer.close()
         self.turn()
         self.assertEqual(self.channel.calls, ["flushed", CloseReason.DONE])
+        self.assertIs(self.transport.life, CLOSED)
         self.assertFalse(self.peer.saw_reset, "RST would have taken the answer back")
+
+    def test_one_that_has_no_channel_yet_can_end_in_each_way(self) -> None:
+        """What fails between accept and attach must leave nobody behind who is not watched."""
+        for end in ("close", "abort", "finish"):
+            with self.subTest(end):
+                near, far = socket.socketpair()
+                with near, far:
+                    transport = Transport(self.reactor, near)
+                    getattr(transport, end)(CloseReason.INTERNAL_ERROR)
+                    far.settimeout(5)
+                    self.assertEqual(far.recv(1), b"")
+                    transport.close(CloseReason.DONE)
+                    self.assertIs(transport.life, CLOSED)
+                    self.assertIs(transport.reason, CloseReason.INTERNAL_ERROR)
 
     def test_finish_with_nothing_queued_sends_fin_at_once(self) -> None:
         self.transport.finish(CloseReason.IDLE_TIMEOUT)
