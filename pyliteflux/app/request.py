@@ -54,14 +54,14 @@ class lazy(Generic[Value]):
         return value
 
 
-class Door(Protocol):
-    """What a request may ask of the connection that it came by. Any thread."""
+class Caller(Protocol):
+    """The client that sent a message, as far as its request may ask things of it. Any thread."""
 
     def subscribe(self, name: str, since: Any, info: Any) -> None:
-        """Subscribe its client to a topic."""
+        """Let the client hear a topic."""
 
     def unsubscribe(self, name: str) -> None:
-        """Unsubscribe it."""
+        """Let the client hear a topic no more."""
 
 
 class Request(Scope):
@@ -94,7 +94,7 @@ class Request(Scope):
     has_bg = False
     has_files = False
     _make_bg: Callable[[Request], BackgroundTasks]
-    _door: Door | None = None  # Of a TCP message: to its connection.
+    _caller: Caller | None = None  # Of a TCP message: who sent it.
 
     def subscribe(self, topic: str, since: Any = None, info: Any = None) -> None:
         """Let this client hear a topic, or with a `*` at the end all that begin so.
@@ -114,12 +114,12 @@ class Request(Scope):
         """Let this client hear a topic no more. Raises as `subscribe` does."""
         self._connection("unsubscribe").unsubscribe(topic)
 
-    def _connection(self, what: str) -> Door:
-        if self._door is None:
+    def _connection(self, what: str) -> Caller:
+        if self._caller is None:
             raise TypeError(
                 f"an HTTP request cannot {what}: return EventStream(topic) from the handler"
             )
-        return self._door
+        return self._caller
 
     def close(self) -> None:
         """Give back what the request holds."""

@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..app.context import current_scope
 from ..log import framework as log
 from ..protocol.push import PushFrame
 from ..reactor.loop import Reactor
 from ..reactor.timers import TimerHandle
+from .door import Door
 from .hub import Hub
-from .tcp_channel import TcpChannel
 
 # The longest that a push is held, in seconds: what a user would not notice, and several times
 # what the next handler of a burst needs.
@@ -31,22 +30,16 @@ LINGER = 0.002
 MOST_HELD = 16
 
 
-def sender() -> TcpChannel | None:
-    """Any thread: return the connection whose message is being handled on it; None: no message."""
-    door = getattr(current_scope.get(), "_door", None)
-    return door if isinstance(door, TcpChannel) else None
-
-
 class Burst:
     """Stands before the hub. Reactor thread only."""
 
     def __init__(self, reactor: Reactor, hub: Hub) -> None:
         self._reactor = reactor
         self._hub = hub
-        self._held: list[tuple[PushFrame, TcpChannel]] = []  # With who has heard it already.
+        self._held: list[tuple[PushFrame, Door]] = []  # With who has heard it already.
         self._timer: TimerHandle | None = None
 
-    def push(self, frame: PushFrame, client_id: str | None, origin: TcpChannel | None) -> None:
+    def push(self, frame: PushFrame, client_id: str | None, origin: Door | None) -> None:
         """Push to one client, or to all where client_id is None. origin: by whose message."""
         if client_id is not None or origin is None or not origin.has_more:
             self.release()

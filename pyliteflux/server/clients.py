@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
-from .tcp_channel import TcpChannel
+from .door import Door
 
 
 class Client:
@@ -24,7 +24,7 @@ class Client:
     __slots__ = ("_channel", "_push", "_disconnect")
 
     def __init__(
-        self, channel: TcpChannel, push: Callable[..., Any], disconnect: Callable[[str, str], bool]
+        self, channel: Door, push: Callable[..., Any], disconnect: Callable[[str, str], bool]
     ) -> None:
         self._channel = channel
         self._push = push

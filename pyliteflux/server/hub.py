@@ -15,11 +15,9 @@ from collections.abc import Callable
 from ..config import Config
 from ..log import framework as log
 from ..protocol.push import PushFrame
-from ..reactor.transport import CloseReason
 from .acks import GONE, Ack
 from .clients import Client, Clients
-from .journal import Kind
-from .tcp_channel import TcpChannel
+from .door import Door
 
 
 class Hub:
@@ -28,32 +26,30 @@ class Hub:
     make_client: what the user sees of a channel.
     """
 
-    def __init__(self, config: Config, make_client: Callable[[TcpChannel], Client]) -> None:
+    def __init__(self, config: Config, make_client: Callable[[Door], Client]) -> None:
         self._config = config
         self._make_client = make_client
-        self._channels: dict[str, TcpChannel] = {}
+        self._channels: dict[str, Door] = {}
         self._clients: dict[str, Client] = {}
         self.clients = Clients(self._clients)
 
-    def add(self, channel: TcpChannel) -> Client:
+    def add(self, channel: Door) -> Client:
         """A long-lived client has connected."""
         self._channels[channel.client_id] = channel
         return self._make_client(channel)
 
-    def admit(self, channel: TcpChannel) -> None:
+    def admit(self, channel: Door) -> None:
         """From now on it is one of all."""
         if self._channels.get(channel.client_id) is channel:
             self._clients[channel.client_id] = channel.client
 
-    def remove(self, channel: TcpChannel) -> None:
+    def remove(self, channel: Door) -> None:
         """It leaves. Its id may belong to somebody else by now: the kernel reuses ports."""
         if self._channels.get(channel.client_id) is channel:
             del self._channels[channel.client_id]
             self._clients.pop(channel.client_id, None)
 
-    def deliver(
-        self, frame: PushFrame, client_id: str | None, without: TcpChannel | None = None
-    ) -> None:
+    def deliver(self, frame: PushFrame, client_id: str | None, without: Door | None = None) -> None:
         """Push to one client, or to all where client_id is None. without: who has it already."""
         for one in list(self._clients) if client_id is None else (client_id,):
             channel = self._channels.get(one)  # A delivery may have ended another's connection.
@@ -77,9 +73,8 @@ class Hub:
         """End a client's connection; it is told why."""
         channel = self._channels.get(client_id)
         if channel is not None:
-            channel.note(Kind.DISCONNECTED, text)
-            channel.say_goodbye("disconnected", text, CloseReason.DISCONNECTED)
+            channel.disconnect(text)
 
-    def find(self, client_id: str) -> TcpChannel | None:
+    def find(self, client_id: str) -> Door | None:
         """Any thread: return the channel of a client."""
         return self._channels.get(client_id)

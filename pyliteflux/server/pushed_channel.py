@@ -190,6 +190,11 @@ class PushedChannel(Channel):
 
     # --- the end
 
+    def disconnect(self, text: str) -> None:
+        """The application ends it: tell the client why, then close."""
+        self.note(Kind.DISCONNECTED, text)
+        self.say_goodbye("disconnected", text, CloseReason.DISCONNECTED)
+
     def say_goodbye(self, reason: str, text: str, close_reason: CloseReason) -> None:
         """Tell the client why, then close: what waits for it is given up, and it is told so.
 

@@ -36,14 +36,14 @@ from ..reactor.workers import WorkerPool
 from .abandoned import log_abandoned
 from .access_log import AccessLog
 from .acks import Ack
-from .burst import Burst, sender
+from .burst import Burst
 from .channel import CLOSED, IDLE
 from .clients import Client
 from .hooks import HookCalls, Hooks
 from .http_channel import HttpChannel, HttpService
 from .hub import Hub
 from .journal import Journal, Kind, Story
-from .tcp_channel import TcpChannel
+from .tcp_channel import TcpChannel, sender
 from .tcp_service import TcpService, check_framings
 from .topics import Topics
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ..app.request import TCPRequest
+from ..app.context import current_scope
+from ..app.request import Request, TCPRequest
 from ..app.response import StreamResponse
 from ..errors import BadMessage, PoolFull, ProtocolError
 from ..headers import Headers
@@ -300,7 +301,7 @@ class TcpChannel(PushedChannel):
         )
         request.message_id = id
         request._make_bg = service.make_bg
-        request._door = self
+        request._caller = self
         self._asked = command[:DETAIL_LIMIT]
         now = service.reactor.now
         request.started = self._asked_at = self.last_message_at = now
@@ -555,6 +556,13 @@ class TcpChannel(PushedChannel):
         text, data_type = "Service Unavailable", self._format or "raw"
         self._transport.write(encode_error(text, "busy", data_type, wrap=self._wrap))
         self._close(CloseReason.BUSY)
+
+
+def sender() -> TcpChannel | None:
+    """Any thread: return the connection whose message is being handled on it; None: no message."""
+    scope = current_scope.get()
+    caller = scope._caller if isinstance(scope, Request) else None
+    return caller if isinstance(caller, TcpChannel) else None
 
 
 # The kernel's probes of a silent peer, in seconds and counts: it is given up after two minutes.

@@ -20,12 +20,13 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from ..config import Config
 from ..errors import HTTPError
 from ..log import framework as log
 from ..protocol.push import Announcement, TopicFrame
+from .door import Listener
 from .topic_log import TopicLog
 from .topic_options import Options, TopicOptions
 
@@ -33,26 +34,6 @@ SWEEP_INTERVAL = 1.0  # Seconds between two looks for topics to forget.
 # What a missed message costs its receiver beside its JSON, about: an entry in a queue, and in a
 # browser's stream the lines around it.
 REPLAY_COST = 128
-
-
-class Listener(Protocol):
-    """Who may subscribe.
-
-    topics: what it is subscribed to, each with the position from which on it hears it; None
-    while that is nothing, and from the moment it has left.
-    """
-
-    client_id: str
-    topics: dict[str, int] | None
-
-    def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
-        """Send it, or keep it for later; may end the connection."""
-
-    def replay_room(self) -> int:
-        """Return how many bytes of missed messages it can be sent at once."""
-
-    def on_failure(self, error: Exception) -> None:
-        """A bug of ours came up in its `deliver`: its connection cannot go on."""
 
 
 class Room:
