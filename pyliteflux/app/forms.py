@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from ..charsets import codec_of
 from ..config import Config
 from ..errors import HTTPError
 
@@ -135,11 +136,27 @@ class FormLimits(NamedTuple):
         )
 
 
-def parse_urlencoded(text: str, max_fields: int) -> MultiDict[str]:
+def parse_form(body: bytes, max_fields: int, charset: str = "") -> MultiDict[str]:
+    """Return the pairs of an application/x-www-form-urlencoded body. Raises HTTPError 413.
+
+    charset: what its Content-Type names, for the bytes that its escapes stand for; "" is UTF-8.
+    Browsers send that whatever the page is in; old programs send their own, and say so.
+    """
+    codec = codec_of(charset) or "utf-8"
+    # The separators are looked for in ASCII: in UTF-16 there is none.
+    if codec == "utf-8" or codec.startswith("utf-16"):
+        return parse_urlencoded(body.decode("utf-8", "replace"), max_fields)
+    return parse_urlencoded(body.decode("latin-1"), max_fields, "latin-1", codec)
+
+
+def parse_urlencoded(
+    text: str, max_fields: int, raw: str = "utf-8", codec: str = "utf-8"
+) -> MultiDict[str]:
     """Return the pairs of a query string or of an application/x-www-form-urlencoded body.
 
-    Blank values are kept, ``+`` is a space, ``&`` alone separates (a second separator let
-    caches be poisoned, CVE-2021-23336), and bytes that are not UTF-8 become U+FFFD.
+    raw: what its bytes were made text by; codec: what they are in, escapes resolved. Blank values
+    are kept, ``+`` is a space, ``&`` alone separates (a second separator let caches be
+    poisoned, CVE-2021-23336), and bytes that the codec does not know become U+FFFD.
     Raises HTTPError 413 over max_fields, empty ones counted. WHATWG URL section 5.1.
     """
     if text.count("&") >= max_fields:  # Before the split: it would cost a list of them all.
@@ -153,7 +170,7 @@ def parse_urlencoded(text: str, max_fields: int) -> MultiDict[str]:
         if pair:
             name, _, value = pair.partition("=")
             if not is_plain:
-                name, value = _unquote(name), _unquote(value)
+                name, value = _unquote(name, raw, codec), _unquote(value, raw, codec)
             if name in pairs:
                 pairs.add(name, value)
             else:
@@ -161,7 +178,7 @@ def parse_urlencoded(text: str, max_fields: int) -> MultiDict[str]:
     return pairs
 
 
-def _unquote(text: str) -> str:
+def _unquote(text: str, raw: str, codec: str) -> str:
     if "%" not in text and text.isascii():
         return text
     # unquote_to_bytes makes an object of each escape, about 15 times the text at its peak;
@@ -173,9 +190,9 @@ def _unquote(text: str) -> str:
         escape = text.rfind("%", end - 2, end)
         if escape >= 0 and end < len(text):
             end = escape  # Do not cut an escape in two.
-        decoded += unquote_to_bytes(text[start:end].encode("utf-8", "replace"))
+        decoded += unquote_to_bytes(text[start:end].encode(raw, "replace"))
         start = end
-    return decoded.decode("utf-8", "replace")
+    return decoded.decode(codec, "replace")
 
 
 def content_type_of(value: str) -> tuple[str, dict[str, str]]:
@@ -198,6 +215,11 @@ def content_type_of(value: str) -> tuple[str, dict[str, str]]:
 def media_type_of(value: str) -> str:
     """Return the media type of a Content-Type in lower case, without its parameters."""
     return value.partition(";")[0].strip(_OWS).lower()
+
+
+def charset_of(value: str) -> str:
+    """Return the charset that a Content-Type names; "" where it names none. A peer's word."""
+    return content_type_of(value)[1].get("charset", "") if "charset" in value.lower() else ""
 
 
 def header_parameters(text: str) -> Iterator[tuple[str, str]]:

@@ -18,9 +18,18 @@ from collections.abc import Callable, Iterator
 from typing import IO, NoReturn
 from urllib.parse import unquote_to_bytes
 
+from ..charsets import to_text
 from ..errors import HTTPError
 from ..headers import TOKEN, Headers
-from .forms import PIECE, FormLimits, MultiDict, content_type_of, header_parameters, over_limit
+from .forms import (
+    PIECE,
+    FormLimits,
+    MultiDict,
+    charset_of,
+    content_type_of,
+    header_parameters,
+    over_limit,
+)
 
 # Text before the first boundary. No client sends any; RFC 2046 section 5.1.1 allows it.
 PREAMBLE_LIMIT = 4096
@@ -28,18 +37,14 @@ PREAMBLE_LIMIT = 4096
 PADDING_LIMIT = 64
 
 _OWS = " \t"
+# Of Content-Disposition: what says which field this is, and whether it is a file.
+_DECISIVE = ("name", "filename", "filename*")
 _IS_TOKEN = re.compile(TOKEN).fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
 _CONTROL_BUT_TAB = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
-# RFC 2046 section 5.1.1, bchars.
-_BOUNDARY_CHARS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'()+_,-./:=? "
-# Only these reach a codec: some others are quadratic (punycode), raise (undefined), or are
-# no text encodings at all, and each unknown name would stay in Python's cache for ever.
-_CHARSETS = frozenset(
-    "utf-8 utf8 us-ascii ascii iso-8859-1 iso-8859-2 iso-8859-15 windows-1250 windows-1251 "
-    "windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 "
-    "windows-1258 koi8-r koi8-u gb2312 gbk gb18030 big5 shift_jis euc-jp euc-kr".split()
-)
+# Wider than the bchars of RFC 2046 section 5.1.1: "*****" is the boundary of many programs on
+# phones. Printable ASCII has one reading, if it does not end with a blank, which a line may.
+_IS_BOUNDARY = re.compile(rb"[\x20-\x7e]{0,69}[\x21-\x7e]").fullmatch
 
 
 class UploadedFile:
@@ -193,12 +198,8 @@ class MultipartParser:
     """
 
     def __init__(self, boundary: bytes, limits: FormLimits) -> None:
-        if (
-            not 1 <= len(boundary) <= 70
-            or boundary.translate(None, _BOUNDARY_CHARS)
-            or boundary.endswith(b" ")
-        ):
-            raise HTTPError(400, "multipart/form-data without a valid boundary (RFC 2046 5.1.1)")
+        if not _IS_BOUNDARY(boundary):
+            raise HTTPError(400, "multipart/form-data needs a boundary of 1 to 70 printable ASCII")
         self._limits = limits
         self._delimiter = b"\r\n--" + boundary
         # The first boundary may open the body; with this it looks like all the others.
@@ -343,11 +344,8 @@ class MultipartParser:
         self._text_parts += 1
         if self._text_parts > self._limits.fields:
             raise over_limit("max_form_fields", self._limits.fields, "fields")
-        charset = content_type_of(headers.get("content-type") or "")[1].get("charset", "utf-8")
-        if charset.lower() not in _CHARSETS:
-            raise HTTPError(400, "the charset of a form part is not supported; send UTF-8")
         self._count_memory(len(name))
-        return _TextPart(name, charset.lower())
+        return _TextPart(name, charset_of(headers.get("content-type") or ""))
 
     def _count_memory(self, size: int) -> None:
         # Text fields have no spool, so they need a sum of their own (CVE-2024-47874).
@@ -377,7 +375,7 @@ class MultipartParser:
         if isinstance(part, _FilePart):
             self._files.add(part.name, part.finished())
         elif part is not None:
-            self._fields.add(part.name, part.content.decode(part.charset, "replace"))
+            self._fields.add(part.name, to_text(part.content, part.charset))
 
     def _ignore_epilogue(self) -> bool:
         self._buffer.clear()
@@ -395,10 +393,8 @@ def _disposition(headers: Headers) -> tuple[str, str | None]:
     found: dict[str, str] = {}
     try:
         for parameter, value in header_parameters(rest):
-            if parameter in found:
-                _refuse("a parameter is given twice")
-            if parameter.startswith("filename*") and parameter != "filename*":
-                _refuse("continued parameters are not supported (RFC 8187 section 3.1)")
+            if parameter in found and parameter in _DECISIVE:
+                _refuse(f"{parameter} is given twice")
             found[parameter] = value
     except ValueError as error:
         _refuse(str(error))
@@ -406,21 +402,29 @@ def _disposition(headers: Headers) -> tuple[str, str | None]:
         _refuse("it has no name")
     # Browsers write a quote as %22 (WHATWG HTML, multipart/form-data encoding algorithm).
     name = found["name"].replace("%22", '"')
-    filename = found.get("filename")
-    if filename is not None:
-        filename = filename.replace("%22", '"')
-    if "filename*" in found:
-        filename = _extended_value(found["filename*"])  # The better one: RFC 6266 section 4.3.
+    filename = _filename(found)
     return name, None if filename is None else _base_name(filename)
 
 
-def _extended_value(value: str) -> str:
-    """Decode ``utf-8''na%20me``. RFC 8187 section 3.2."""
-    charset, _, rest = value.partition("'")
+def _filename(found: dict[str, str]) -> str | None:
+    """Return the better one of `filename` and `filename*`; None without (RFC 6266 section 4.3)."""
+    plain, extended = found.get("filename"), found.get("filename*")
+    if plain is not None:
+        plain = plain.replace("%22", '"')
+    if extended is None:
+        if plain is None and any(parameter.startswith("filename*") for parameter in found):
+            # Only in parts: some servers put them together, to others it is no file at all.
+            _refuse("continued parameters are not supported (RFC 8187 section 3.1)")
+        return plain
+    charset, _, rest = extended.partition("'")
     _, quote, encoded = rest.partition("'")
-    if not quote or charset.lower() not in ("utf-8", "iso-8859-1"):
-        _refuse("filename* must be in UTF-8")
-    return unquote_to_bytes(encoded).decode(charset.lower(), "replace")
+    text = to_text(unquote_to_bytes(encoded), charset) if quote else extended
+    if plain is None:
+        return text
+    # An odd one decides nothing where there is a plain one: RFC 8187 section 3.2.1 asks to be
+    # robust, and one part must not cost the form.
+    is_odd = not quote or charset.lower() not in ("utf-8", "iso-8859-1") or _CONTROL(text)
+    return plain if is_odd else text
 
 
 def _base_name(filename: str) -> str:

@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
+from ..charsets import to_text
 from ..config import Config
 from ..errors import HTTPError
 from ..headers import Headers
@@ -21,7 +22,15 @@ from ..jsontext import loads
 from ..log import escape
 from .context import Scope
 from .cookies import Signer, parse_cookies
-from .forms import FormLimits, MultiDict, content_type_of, media_type_of, parse_urlencoded
+from .forms import (
+    FormLimits,
+    MultiDict,
+    charset_of,
+    content_type_of,
+    media_type_of,
+    parse_form,
+    parse_urlencoded,
+)
 from .multipart import MultipartParser, UploadedFile, close_files
 
 if TYPE_CHECKING:
@@ -137,12 +146,11 @@ class Request(Scope):
 
     @lazy
     def text(self) -> str:
-        """The body as text, in the charset of its Content-Type or UTF-8; never raises."""
-        charset = content_type_of(self.headers.get("content-type") or "")[1].get("charset", "utf-8")
-        try:
-            return self.body.decode(charset, "replace")
-        except (LookupError, ValueError):  # A charset nobody knows.
-            return self.body.decode("utf-8", "replace")
+        """The body as text, in the charset of its Content-Type; never raises.
+
+        UTF-8 where it names none, or none of the list in `pyliteflux.charsets`.
+        """
+        return to_text(self.body, charset_of(self.headers.get("content-type") or ""))
 
     def __repr__(self) -> str:
         # For log lines: the path is decoded and the client's, a line end in it would forge one.
@@ -258,8 +266,8 @@ class HTTPRequest(Request):
     def form_data(self) -> MultiDict[str]:
         """The text fields of a form, urlencoded or multipart (Q2). Raises HTTPError 400, 413."""
         if self.content_type == "application/x-www-form-urlencoded":
-            text = self.body.decode("utf-8", "replace")
-            return parse_urlencoded(text, self.config.max_form_fields)
+            charset = charset_of(self.headers.get("content-type") or "")
+            return parse_form(self.body, self.config.max_form_fields, charset)
         return self._multipart[0]
 
     @lazy
