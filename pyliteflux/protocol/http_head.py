@@ -77,9 +77,11 @@ MAX_EMPTY_LINES = 8
 # one needs a tunnel, the other shows a client's cookies to its scripts.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
-# RFC 3986 section 3: pchar, and what the URL standard lets browsers send as it is.
+# RFC 3986 section 3: pchar, and what the URL standard lets browsers send as it is. A query may
+# hold all that is printable but "#": with `curl -g` people write {"a":1} as it is, and no two
+# servers read that in two ways.
 _PCHAR = r"A-Za-z0-9\-._~!$&'()*+,;=:@\[\]|^`{}"
-_ORIGIN_FORM = rf"(/[{_PCHAR}/]*(?:%[0-9A-Fa-f]{{2}}[{_PCHAR}/]*)*)(?:\?([{_PCHAR}/?%\\]*))?"
+_ORIGIN_FORM = rf"(/[{_PCHAR}/]*(?:%[0-9A-Fa-f]{{2}}[{_PCHAR}/]*)*)(?:\?([\x21\x22\x24-\x7e]*))?"
 # RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 _FIELD_LINES = rf"(?:{TOKEN}:{_VALUE}\r\n)*"
@@ -436,7 +438,7 @@ def _bad_line(line: bytes) -> ProtocolError:
     if line.startswith(b"\x16\x03"):
         return BadRequest("this looks like a TLS handshake; this port speaks plain HTTP")
     if any(byte >= 0x80 for byte in line):
-        return BadRequest("the request line holds a byte that is not ASCII")
+        return BadRequest("the request line holds a byte that is not ASCII: percent-encode it")
     return BadRequest("the request line is not 'method SP target SP HTTP/1.1'")
 
 

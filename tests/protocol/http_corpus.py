@@ -410,8 +410,18 @@ TARGETS_ORIGIN = [
         for query in ("a[]=1", "a|b", "^", "{}", "`", "\\", "%", "%4", "%zz", "100%&b", "a='b'")
     ],
     *[
+        reads(
+            f"the query {query}",
+            T1,
+            to(b"/?" + query.encode()),
+            _is_read_as("/?" + query, "/", query),
+            note="Not in RFC 3986; curl -g and many programs send it, and it has one reading.",
+        )
+        for query in ('"', "<", ">", "a=<b>", 'f={"a":1}', "a<b>c")
+    ],
+    *[
         refuses(f"the query {query!r}", T1, to(b"/?" + query))
-        for query in (b'"', b"<", b">", b"a=<b>", b"a#b", b"#")
+        for query in (b"a#b", b"#", b'{"a":"#1"}')
     ],
     refuses("a fragment", T1, to(b"/a#b"), note="RFC 9110 section 7.1: it is never sent."),
     refuses("an empty fragment", T1, to(b"/#")),
