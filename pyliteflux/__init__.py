@@ -1,29 +1,27 @@
 """PyLiteFlux: an HTTP/1.1 and TCP server in pure Python, to run and to read.
 
-The map: three rooms that do not know each other, one roof that joins them, and a ground
-that everybody stands on.
+The map: three rooms that do not know each other, two that join them, one run that puts all of
+it together, and a ground that everybody stands on.
 
 ::
 
-    server/      the roof: Server, and one channel object per connection
-    reactor/     room 1: the loop, timers, the self-pipe, sockets, worker threads
-    protocol/    room 2: bytes to meaning, without I/O: HTTP/1.1; line, JSON, XML messages
-    app/         room 3: routes, requests, responses, middlewares, `g`, background tasks
+    server/      one run: Server, ports, connections, pools, the stop
+    channels/    conversations: one object per connection joins reactor, protocol and app
+    push/        who hears what: clients, topics, acks
+    extras/      what a user could have written: middlewares, files
+    reactor/     the loop, timers, the self-pipe, sockets, worker threads
+    protocol/    bytes to meaning, without I/O: HTTP/1.1; line, JSON, XML messages
+    app/         routes, requests, responses, middlewares, `g`, background tasks
     client/      beside them: the other end of a TCP connection, for programs and the shell
-    errors, config, headers, jsontext, log: the ground
+    errors, config, headers, jsontext, log, word ...: the ground
 
 Begin with docs/README.md. Chapter: docs/architecture.md.
 """
 
-from .app.auth import BasicAuthMiddleware
 from .app.background import BackgroundTask, TaskQueue
-from .app.compression import GzipMiddleware
 from .app.context import g
-from .app.cors import CORSMiddleware
 from .app.events import EventStream
-from .app.files import FileResponse
 from .app.middleware import ContextMiddleware, Middleware, MiddlewareManager
-from .app.proxy import ProxyHeadersMiddleware
 from .app.request import HTTPRequest, TCPRequest
 from .app.response import (
     HTMLResponse,
@@ -33,7 +31,6 @@ from .app.response import (
     StreamResponse,
 )
 from .app.routing import Route, Router
-from .app.timing import TimingMiddleware
 from .config import Config
 from .errors import (
     BadMessage,
@@ -45,6 +42,12 @@ from .errors import (
     PyLiteFluxError,
     RouteError,
 )
+from .extras.auth import BasicAuthMiddleware
+from .extras.compression import GzipMiddleware
+from .extras.cors import CORSMiddleware
+from .extras.files import FileResponse
+from .extras.proxy import ProxyHeadersMiddleware
+from .extras.timing import TimingMiddleware
 from .log import Logger
 from .protocol.framers import BufferedFramer, Framer, LengthFramer
 from .protocol.framing import Frame

@@ -21,7 +21,7 @@ The conventions that a page can use:
 <!-- fragment -->  on the line before a ```python block
     It is compiled, but not run: it lacks something that only the reader has.
 
-`reactor.loop.Reactor.run_once`, `pyliteflux.Server`, `server/hub.py`, `server.stop()`
+`reactor.loop.Reactor.run_once`, `pyliteflux.Server`, `push/hub.py`, `server.stop()`
     Names and files in running text; they have to exist.
 
 Reads: `pyliteflux/reactor/loop.py`, `timers.py`
@@ -659,7 +659,7 @@ def _advisories(tree: Tree, argument: str) -> list[str]:
 # A new generated part is one line here: name -> function(tree, argument) -> lines.
 def _close_reasons(tree: Tree, argument: str) -> list[str]:
     reasons = _module(f"{PACKAGE}.reactor.transport").CloseReason
-    levels = _module(f"{PACKAGE}.server.journal").LEVELS
+    levels = _module(f"{PACKAGE}.channels.journal").LEVELS
     rows = [
         (f"`{reason.name}`", reason.value, logging.getLevelName(levels.get(reason, logging.DEBUG)))
         for reason in reasons
@@ -668,7 +668,7 @@ def _close_reasons(tree: Tree, argument: str) -> list[str]:
 
 
 def _event_kinds(tree: Tree, argument: str) -> list[str]:
-    kinds = _module(f"{PACKAGE}.server.journal").Kind
+    kinds = _module(f"{PACKAGE}.channels.journal").Kind
     return _table(("Event", "What it says"), [(f"`{kind.name}`", kind.value) for kind in kinds])
 
 
@@ -690,7 +690,7 @@ GENERATORS: dict[str, Callable[[Tree, str], list[str]]] = {
 
 # What running text calls an object of ours by: `server.stop()` is a method of Server.
 INSTANCES = {"server": "server.server.Server", "reactor": "reactor.loop.Reactor"}
-_ROOMS = ("app", "protocol", "reactor", "server")
+_ROOMS = frozenset(test_layers.RULES.keys() - {"ground", "front"})
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _FILE = re.compile(r"[\w.-]+(?:/[\w.*-]+)+\.(?:py|md|cfg)|[\w.-]+(?:/[\w.-]+)*/")
 

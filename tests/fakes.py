@@ -25,10 +25,10 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import Router, Server
+from pyliteflux.channels.channel import Channel, State
 from pyliteflux.errors import PoolFull, ReactorClosed
 from pyliteflux.reactor import transport
 from pyliteflux.reactor.loop import Reactor
-from pyliteflux.server.channel import Channel, State
 
 FIRST_FAKE_DESCRIPTOR = 1_000_000  # The self-pipe has a real one, below.
 MOST_TURNS = 5000  # Until a loop that does not come to rest has failed.

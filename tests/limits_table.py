@@ -34,8 +34,8 @@ class Advisory(NamedTuple):
     tests: tuple[str, ...]
 
 
-_HTTP = "server.test_http_channel"
-_TCP = "server.test_tcp_channel"
+_HTTP = "channels.test_http_channel"
+_TCP = "channels.test_message_channel"
 _LIMITS = "server.test_limits"
 _FAULTS = "end_to_end.test_faults"
 _NEIGHBOURS = "end_to_end.test_bad_neighbours.BadNeighbours"
@@ -175,7 +175,7 @@ LIMITS = (
         {"tcp_send_limit": MIB, "slow_client_policy": "disconnect", "event_buffer": 256 * KIB},
         (
             f"{_TCP}.Pushes",
-            "server.test_push_queue.OverTheLimit",
+            "push.test_push_queue.OverTheLimit",
             "end_to_end.test_push.TestSlowClients",
             "end_to_end.test_events.TestLeaving.test_a_client_that_does_not_read_is_cut",
             f"{_NEIGHBOURS}.test_clients_that_never_read_two_thousand_broadcasts",
@@ -275,7 +275,7 @@ LIMITS = (
         "raises, or a step takes too long, the body is cut so that it cannot look complete; where "
         "the client leaves it is closed",
         {"stream_step_timeout": 0.0},
-        (f"{_LIMITS}.StreamSteps", f"{_HTTP}.Streams", "server.test_stream.StreamPullTest"),
+        (f"{_LIMITS}.StreamSteps", f"{_HTTP}.Streams", "channels.test_stream_pull.StreamPullTest"),
     ),
     Limit(
         18,
@@ -382,7 +382,7 @@ LIMITS = (
         "404; links are followed inside of the directory only",
         {"static_follow_symlinks": False},
         (
-            "app.test_files.StaticPaths",
+            "extras.test_files.StaticPaths",
             "end_to_end.test_static.StaticTest.test_hostile_targets_are_a_404",
             "app.test_response.OtherResponsesTests.test_a_redirect_never_leads_to_another_host_by_accident",
         ),
@@ -590,7 +590,7 @@ ADVISORIES = (
         (
             "end_to_end.test_responses.ServerFieldTests.test_no_line_end_gets_into_a_head",
             "app.test_cookies.FormatCookieTests.test_no_attribute_lets_another_one_in",
-            "app.test_files.FileResponses.test_a_content_type_cannot_smuggle_lines_into_a_part",
+            "extras.test_files.FileResponses.test_a_content_type_cannot_smuggle_lines_into_a_part",
         ),
     ),
     Advisory(
@@ -627,7 +627,7 @@ ADVISORIES = (
             ".test_hostile_headers_cost_in_proportion_to_their_size",
             "app.test_ranges.Ranges.test_a_hostile_field_is_read_in_linear_time",
             "app.test_conditions.Tags.test_a_hostile_list_is_read_in_linear_time",
-            "app.test_proxy.Forwarded.test_a_hostile_field_is_read_in_linear_time",
+            "extras.test_proxy.Forwarded.test_a_hostile_field_is_read_in_linear_time",
             "protocol.test_framing.Tables.test_no_pattern_repeats_a_group_without_a_bound",
         ),
     ),
@@ -659,7 +659,7 @@ ADVISORIES = (
         "CVE-2025-66221; Pyramid CVE-2023-40587; http.server CVE-2021-28861",
         "paths are decoded once; what is no plain name is a 404; the real path must lie under the "
         "real directory; a redirect never begins with two slashes",
-        ("app.test_files.StaticPaths",),
+        ("extras.test_files.StaticPaths",),
     ),
     Advisory(
         "faults in the paths of faults",

@@ -42,12 +42,29 @@ RULES = {
     "protocol": Rule(_names("ground protocol"), _WIRE_AND_TIME, "sans-IO: bytes in, meaning out"),
     "reactor": Rule(_names("ground reactor"), frozenset(), "it knows no protocol"),
     "app": Rule(_names("ground app"), _names("socket _socket"), "plain objects and calls, no wire"),
-    "server": Rule(_names("ground protocol reactor app server"), frozenset(), "it joins the rooms"),
+    "extras": Rule(
+        _names("ground app extras"), _names("socket _socket"), "a user could have written it"
+    ),
+    "push": Rule(
+        _names("ground protocol reactor push"), frozenset(), "it knows doors, not who is behind"
+    ),
+    "channels": Rule(
+        _names("ground protocol reactor app push channels"),
+        frozenset(),
+        "a conversation joins transport, protocol and app",
+    ),
+    "server": Rule(
+        _names("ground protocol reactor app extras push channels server"),
+        frozenset(),
+        "one run: it puts the rooms together",
+    ),
     "client": Rule(
         _names("ground protocol client"), frozenset(), "it knows the wire, not how a server works"
     ),
     "front": Rule(
-        _names("ground protocol reactor app server client front"), frozenset(), "the public names"
+        _names("ground protocol reactor app extras push channels server client front"),
+        frozenset(),
+        "the public names",
     ),
 }
 

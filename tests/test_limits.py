@@ -34,14 +34,14 @@ NO_LIMITS = {
 }
 # Where the wall clock may be read: what it says there is for people, or for other machines.
 WALL_CLOCK = {
-    "server/http_channel.py",  # The Date field.
+    "channels/http_channel.py",  # The Date field.
     "app/request.py",  # When a cookie was signed.
     "app/cookies.py",
-    "app/files.py",  # Whether a file is older than what the client has.
-    "server/pushed_channel.py",
-    "server/tcp_channel.py",  # connected_since.
-    "server/journal.py",
-    "server/clients.py",
+    "extras/files.py",  # Whether a file is older than what the client has.
+    "channels/pushed_channel.py",
+    "channels/message_channel.py",  # connected_since.
+    "channels/journal.py",
+    "push/clients.py",
     "log.py",
 }
 

@@ -1,4 +1,4 @@
-"""The roof: the only code that knows all three rooms, and joins them.
+"""One run of a server: ports, connections, pools, the stop. It knows all rooms and joins them.
 
 Chapter: docs/architecture.md.
 """

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..channels.channel import Channel
 from ..log import framework as log
 from ..reactor.workers import WorkerPool, stack_of_thread
-from .channel import Channel
 
 # Lines about connections, and about handlers: the log is read by somebody who is in a hurry.
 MOST_LINES = 20

@@ -24,10 +24,21 @@ from ..app.pipeline import Pipeline
 from ..app.request import Request
 from ..app.response import HTTPResponse
 from ..app.routing import Router
+from ..channels.channel import CLOSED, IDLE
+from ..channels.http_channel import HttpChannel, HttpService
+from ..channels.journal import Journal, Kind, Story
+from ..channels.message_channel import MessageChannel, sender
+from ..channels.message_service import MessageService, check_framings
 from ..config import Config
 from ..errors import PoolFull
 from ..log import framework as log
 from ..protocol.push import PushFrame
+from ..push.acks import Ack
+from ..push.burst import Burst
+from ..push.clients import Client
+from ..push.hooks import HookCalls, Hooks
+from ..push.hub import Hub
+from ..push.topics import Topics
 from ..reactor.acceptor import Acceptor, listen
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
@@ -35,17 +46,6 @@ from ..reactor.watchdog import Watchdog
 from ..reactor.workers import WorkerPool
 from .abandoned import log_abandoned
 from .access_log import AccessLog
-from .acks import Ack
-from .burst import Burst
-from .channel import CLOSED, IDLE
-from .clients import Client
-from .hooks import HookCalls, Hooks
-from .http_channel import HttpChannel, HttpService
-from .hub import Hub
-from .journal import Journal, Kind, Story
-from .tcp_channel import TcpChannel, sender
-from .tcp_service import TcpService, check_framings
-from .topics import Topics
 
 # The sweep looks at every connection's deadline this often, in seconds. O(n) in connections:
 # some 3 ms a second for ten thousand of them; a heap would cost more than that per request.
@@ -68,7 +68,7 @@ LAST_CLEANUP = 0.5
 # are some 30 ms of framing, and it is the others' turn before that.
 TCP_RECV_SIZE = 16 * 1024
 
-AnyChannel = HttpChannel | TcpChannel
+AnyChannel = HttpChannel | MessageChannel
 
 
 class Runtime:
@@ -135,7 +135,7 @@ class Runtime:
         tasks.start(self.task_pool.submit)
         shared = (reactor, config, router, pipeline, self.workers, self.streams)
         self.http = HttpService(*shared, self._on_closed)
-        self.tcp = TcpService(
+        self.tcp = MessageService(
             *shared,
             self._on_closed,
             ready_made=ready_made,
@@ -143,7 +143,7 @@ class Runtime:
             on_leaving=self._on_leaving,
         )
         self._calls = HookCalls(self.cleanup)
-        self._greeting: dict[TcpChannel, Client] = {}  # Whose on_connect is running.
+        self._greeting: dict[MessageChannel, Client] = {}  # Whose on_connect is running.
         self.http.cleanup = self.tcp.cleanup = self.cleanup
         self.http.topics = self.tcp.topics = topics
         topics.begin(lambda: reactor.now)
@@ -202,7 +202,7 @@ class Runtime:
         self._accept(sock, address, self.http, HttpChannel)
 
     def _accept_tcp(self, sock: socket.socket, address: Any) -> None:
-        self._accept(sock, address, self.tcp, TcpChannel)
+        self._accept(sock, address, self.tcp, MessageChannel)
 
     def _accept(self, sock: socket.socket, address: Any, service: Any, make_channel: Any) -> None:
         """A new connection: build its transport and channel, or say that there is no room."""
@@ -239,7 +239,7 @@ class Runtime:
             is_full = len(self._channels) > self._max_connections
             channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
             channel.refuse_busy()
-        elif isinstance(channel, TcpChannel) and channel.is_long_lived:
+        elif isinstance(channel, MessageChannel) and channel.is_long_lived:
             client = self._hub.add(channel)
             self._greeting[channel] = client
             if self._hooks.connect:
@@ -286,11 +286,11 @@ class Runtime:
         if not self._per_address[address]:
             del self._per_address[address]
         self._journal.add(channel.record())
-        if isinstance(channel, TcpChannel):
+        if isinstance(channel, MessageChannel):
             self._on_leaving(channel)
             self._tell_gone(channel)
 
-    def _on_greeted(self, channel: TcpChannel, is_admitted: bool) -> None:
+    def _on_greeted(self, channel: MessageChannel, is_admitted: bool) -> None:
         """A long-lived client is let in, or not; it may have left meanwhile."""
         client = self._greeting.pop(channel)
         if is_admitted:
@@ -299,13 +299,13 @@ class Runtime:
             if channel.state is CLOSED:
                 self._tell_gone(channel)
 
-    def _tell_gone(self, channel: TcpChannel) -> None:
+    def _tell_gone(self, channel: MessageChannel) -> None:
         client, channel.client = channel.client, None
         if client is not None:
             reason = channel.transport.reason
             self._calls.add(channel.client_id, self._hooks.disconnect, client, reason)
 
-    def _on_leaving(self, channel: TcpChannel) -> None:
+    def _on_leaving(self, channel: MessageChannel) -> None:
         self._topics.drop(channel)
         self._hub.remove(channel)
 

@@ -18,28 +18,28 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from ..app.background import TaskQueue
-from ..app.files import StaticFiles
 from ..app.middleware import MiddlewareManager
 from ..app.pipeline import Pipeline
 from ..app.routing import Decorated, Route, Router
+from ..channels.journal import Journal, Story
 from ..config import Config
 from ..errors import ConfigError, HTTPError, PoolFull, ReactorClosed
+from ..extras.files import StaticFiles
+from ..extras.subscribe_commands import SubscribeCommands
 from ..jsontext import dumps
 from ..log import access, console, escape
 from ..log import framework as log
 from ..protocol.push import PushFrame
+from ..push.acks import GONE, Ack
+from ..push.clients import Client, Clients
+from ..push.hooks import Hooks
+from ..push.hub import Hub
+from ..push.topic import Topic
+from ..push.topics import Topics
 from ..reactor.workers import WorkerPool
 from ..topicname import check_topic
-from .acks import GONE, Ack
-from .clients import Client, Clients
-from .hooks import Hooks
-from .hub import Hub
-from .journal import Journal, Story
 from .runtime import Runtime
 from .stop_signals import StopSignals
-from .subscribe_commands import SubscribeCommands
-from .topic import Topic
-from .topics import Topics
 from .tracing import Tracer
 
 PROTOCOLS = ("both", "http", "tcp")

@@ -18,18 +18,18 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..app import events, pipeline, response, routing
-from ..protocol import framers, framing, http_head, http_response, message, push
-from ..reactor import acceptor, loop, transport, waker, workers
-from . import (
+from ..channels import (
     http_channel,
     http_reply,
     http_stream,
-    hub,
+    message_channel,
+    message_service,
     pushed_channel,
-    stream,
-    tcp_channel,
-    tcp_service,
+    stream_pull,
 )
+from ..protocol import framers, framing, http_head, http_response, message, push
+from ..push import hub
+from ..reactor import acceptor, loop, transport, waker, workers
 
 log = logging.getLogger("pyliteflux.server.trace")
 
@@ -54,21 +54,21 @@ _HOPS: dict[Callable[..., Any], str] = {
     http_channel.HttpChannel._end_cycle: "answered: the next request, or close",
     transport.Transport.write: "queue bytes",
     transport.Transport.flush: "end of the turn: send",
-    stream.StreamPull.go_on: "is there room? then have a worker pull",
-    stream.StreamPull._run: "step the generator while the credit lasts",
-    stream.StreamPull._on_pause: "the worker has come back",
+    stream_pull.StreamPull.go_on: "is there room? then have a worker pull",
+    stream_pull.StreamPull._run: "step the generator while the credit lasts",
+    stream_pull.StreamPull._on_pause: "the worker has come back",
     http_stream.HttpStream._on_piece: "a piece: frame it",
     http_stream.HttpStream._on_pull_end: "no more pieces: the last chunk",
     http_stream.HttpStream._on_event: "an event: is there room?",
     events.EventStream.send: "encode an event, hand it over",
-    tcp_channel.TcpChannel.data_received: "is it the peer's turn? then cut",
+    message_channel.MessageChannel.data_received: "is it the peer's turn? then cut",
     framing.MessageFramer.next_frame: "is a whole message here?",
     framers.BufferedFramer.next_frame: "is a whole message here?",
     message.decode: "which command, what data",
     routing.Router.resolve_command: "a command to a Route",
-    tcp_service.TcpService.handle: "the pipeline, then the answer encoded",
-    tcp_channel.TcpChannel.respond: "the answer is here",
-    tcp_channel.TcpChannel._end_cycle: "answered: the next message, or close",
+    message_service.MessageService.handle: "the pipeline, then the answer encoded",
+    message_channel.MessageChannel.respond: "the answer is here",
+    message_channel.MessageChannel._end_cycle: "answered: the next message, or close",
     push.PushFrame.__init__: "encode a push, once for all",
     hub.Hub.deliver: "to one client, or to all?",
     pushed_channel.PushedChannel.deliver: "has this client room?",

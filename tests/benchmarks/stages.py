@@ -39,6 +39,7 @@ from pyliteflux.app.background import TaskQueue
 from pyliteflux.app.middleware import MiddlewareManager
 from pyliteflux.app.pipeline import Pipeline
 from pyliteflux.app.response import make_response
+from pyliteflux.channels.http_reply import make_reply
 from pyliteflux.headers import Headers, date_field
 from pyliteflux.protocol.framers import Framing
 from pyliteflux.protocol.http_connection import HttpConnection
@@ -46,7 +47,6 @@ from pyliteflux.protocol.http_response import Heads
 from pyliteflux.protocol.message import decode, encode_answer
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import Transport
-from pyliteflux.server.http_reply import make_reply
 from tests.fakes import FakeSelector, FakeSocket, Network, Peer, Simulation
 
 from .load import NUMBER
@@ -388,10 +388,10 @@ def http_rows(best: dict[str, float]) -> list[Row]:
             best["handle"] - best["value"],
         ),
         Row("make a response of the value: JSON", "`app/response.py`", best["value"]),
-        Row("write the head of the answer", "`server/http_reply.py`", best["reply"]),
+        Row("write the head of the answer", "`channels/http_reply.py`", best["reply"]),
         Row(
             "whose turn it is: states, deadline, events",
-            "`server/http_channel.py`",
+            "`channels/http_channel.py`",
             best["server"] - best["loop"] - by_hand,
         ),
         Row("`send`", "the kernel", best["send"]),
@@ -413,7 +413,7 @@ def tcp_rows(best: dict[str, float]) -> list[Row]:
         Row("encode the answer", "`protocol/message.py`", best["reply"]),
         Row(
             "whose turn it is: states, deadline, events",
-            "`server/tcp_channel.py`",
+            "`channels/message_channel.py`",
             best["server"] - best["loop"] - by_hand,
         ),
         Row("`send`", "the kernel", best["send"]),

@@ -18,10 +18,10 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import EventStream, HTTPJSONResponse, HTTPResponse, Router, StreamResponse
+from pyliteflux.channels.http_channel import HttpChannel
+from pyliteflux.channels.journal import Kind, Story
+from pyliteflux.channels.message_channel import FIRST_MESSAGE_TIMEOUT
 from pyliteflux.reactor.transport import CloseReason
-from pyliteflux.server.http_channel import HttpChannel
-from pyliteflux.server.journal import Kind, Story
-from pyliteflux.server.tcp_channel import FIRST_MESSAGE_TIMEOUT
 from tests.fakes import Peer, Simulation
 from tests.support import ServerTestCase, captured_logs, wait_until
 

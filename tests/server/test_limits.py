@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from pyliteflux import HTTPError, Middleware, Router, StreamResponse
+from pyliteflux.channels.stream_pull import StreamPull
 from pyliteflux.errors import BodyTooLarge, HeadTooLarge, PoolFull
 from pyliteflux.protocol.http_body import WIRE_ALLOWANCE, WIRE_FACTOR, ChunkedBody
 from pyliteflux.protocol.http_head import DEFAULT_LIMITS
@@ -26,7 +27,6 @@ from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import CloseReason
 from pyliteflux.reactor.workers import WorkerPool
 from pyliteflux.server import runtime as runtime_module
-from pyliteflux.server.stream import StreamPull
 from tests.fakes import FakeClock, FakeSelector, InlinePool, Network, Peer, Simulation
 from tests.support import (
     Client,
@@ -458,7 +458,7 @@ class ManyRequests(LimitCase):
                 watch.advance(tick)  # Each look at the watch takes so long.
                 return watch.now
 
-            with mock.patch("pyliteflux.server.http_channel.time.monotonic", look):
+            with mock.patch("pyliteflux.channels.http_channel.time.monotonic", look):
                 peer = simulation.http()
                 peer.send(head + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
                 turns[tick] = simulation.settle()

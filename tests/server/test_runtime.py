@@ -160,7 +160,7 @@ class Sweeping(RuntimeCase):
         simulation = self.simulate()
         peers = [simulation.http(), simulation.http()]
         simulation.settle()
-        name = "pyliteflux.server.http_channel.HttpChannel.on_deadline"
+        name = "pyliteflux.channels.http_channel.HttpChannel.on_deadline"
         with mock.patch(name, side_effect=RuntimeError("bug")):
             simulation.advance(11)
         self.assertTrue(all(peer.is_over for peer in peers))

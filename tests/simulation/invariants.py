@@ -12,9 +12,9 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from pyliteflux.channels.channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING
+from pyliteflux.channels.http_channel import HttpChannel
 from pyliteflux.reactor.loop import READ, WRITE
-from pyliteflux.server.channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING
-from pyliteflux.server.http_channel import HttpChannel
 from tests.fakes import FIRST_FAKE_DESCRIPTOR
 
 if TYPE_CHECKING:

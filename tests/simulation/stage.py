@@ -18,13 +18,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pyliteflux.app import body_stream, context
+from pyliteflux.channels.http_channel import HttpChannel
+from pyliteflux.channels.message_channel import MessageChannel
 from pyliteflux.log import console
+from pyliteflux.push.hub import Hub
+from pyliteflux.push.topics import Topics
 from pyliteflux.reactor import loop, transport, waker
 from pyliteflux.reactor.loop import Reactor
-from pyliteflux.server.http_channel import HttpChannel
-from pyliteflux.server.hub import Hub
-from pyliteflux.server.tcp_channel import TcpChannel
-from pyliteflux.server.topics import Topics
 from tests.fakes import FakeClock
 from tests.simulation.app import OnPurpose
 from tests.simulation.invariants import Violation
@@ -149,7 +149,7 @@ class Stage:
             world.threads.point()
 
         self._set(Reactor, "post", post)
-        for kind in (HttpChannel, TcpChannel):
+        for kind in (HttpChannel, MessageChannel):
 
             def lost(channel: Any, reason: Any, inner: Any = kind.connection_lost) -> None:
                 world.on_lost(channel, reason)

@@ -13,17 +13,17 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+from pyliteflux.channels.channel import Channel
+from pyliteflux.channels.http_channel import HttpChannel
+from pyliteflux.channels.message_channel import MessageChannel
+from pyliteflux.channels.stream_pull import StreamPull
+from pyliteflux.push.hub import Hub
+from pyliteflux.push.topic_log import TopicLog
 from pyliteflux.reactor.loop import WRITE, Reactor
 from pyliteflux.reactor.timers import TimerHandle
 from pyliteflux.reactor.transport import CloseReason, Transport
 from pyliteflux.reactor.waker import Waker
 from pyliteflux.reactor.workers import WorkerPool
-from pyliteflux.server.channel import Channel
-from pyliteflux.server.http_channel import HttpChannel
-from pyliteflux.server.hub import Hub
-from pyliteflux.server.stream import StreamPull
-from pyliteflux.server.tcp_channel import TcpChannel
-from pyliteflux.server.topic_log import TopicLog
 from tests.simulation.command import run_world
 
 MOST_WORLDS = 150  # Until a planted bug that has not come out has stayed hidden.
@@ -194,13 +194,13 @@ class PlantedBugs(unittest.TestCase):
         self.expect(HttpChannel, "_resume_from_worker", lambda channel: None, "rest", first=8)
 
     def test_a_second_message_that_is_handled_beside_the_first(self) -> None:
-        def receive(channel: Any, data: bytes, inner: Any = TcpChannel.data_received) -> None:
+        def receive(channel: Any, data: bytes, inner: Any = MessageChannel.data_received) -> None:
             if channel.state.name == "HANDLING":
                 channel.state = type(channel.state).IDLE
             inner(channel, data)
 
         names = "one at a time", "answers", "errors", "reasons", "finish"
-        self.expect(TcpChannel, "data_received", receive, *names)
+        self.expect(MessageChannel, "data_received", receive, *names)
 
     def test_a_stop_that_waits_for_ever(self) -> None:
         self.expect(Reactor, "stop", lambda reactor: None, "stop", "rest")

@@ -33,7 +33,7 @@ from .journal import (
     add_note,
     trim,
 )
-from .stream import StreamPull
+from .stream_pull import StreamPull
 
 
 class State(Word):

@@ -1,4 +1,4 @@
-"""TcpChannel in a simulated world: every move of its table, every deadline, pushes and limits.
+"""MessageChannel in a simulated world: every move of its table, every deadline, pushes and limits.
 
 Contract T1 to T8, P1 to P4.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import Router
-from pyliteflux.server.channel import (
+from pyliteflux.channels.channel import (
     CLOSED,
     CLOSING,
     HANDLING,
@@ -22,11 +22,11 @@ from pyliteflux.server.channel import (
     SENDING,
     State,
 )
-from pyliteflux.server.tcp_channel import (
+from pyliteflux.channels.message_channel import (
     FIRST_MESSAGE_TIMEOUT,
     MESSAGES_PER_TURN,
     NEXT,
-    TcpChannel,
+    MessageChannel,
 )
 from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
@@ -447,7 +447,7 @@ class Order(ChannelCase):
     ) -> None:
         simulation = self.simulate()
         peer = simulation.tcp()
-        with mock.patch.object(TcpChannel, "_end_cycle", side_effect=RuntimeError("bug")):
+        with mock.patch.object(MessageChannel, "_end_cycle", side_effect=RuntimeError("bug")):
             peer.send(b"echo a\n")
             simulation.settle()
         self.assertTrue(peer.is_over, "it would wait for ever")

@@ -16,8 +16,7 @@ from unittest import mock
 
 from pyliteflux import EventStream, FileResponse, HTTPJSONResponse, Router, StreamResponse
 from pyliteflux.app.pipeline import Pipeline
-from pyliteflux.errors import HTTPError
-from pyliteflux.server.channel import (
+from pyliteflux.channels.channel import (
     CLOSED,
     CLOSING,
     HANDLING,
@@ -26,7 +25,8 @@ from pyliteflux.server.channel import (
     SENDING,
     State,
 )
-from pyliteflux.server.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
+from pyliteflux.channels.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
+from pyliteflux.errors import HTTPError
 from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
@@ -775,7 +775,7 @@ class Failures(ChannelCase):
         simulation = self.simulate()
         peer, other = simulation.http(), simulation.http()
         with mock.patch(
-            "pyliteflux.server.http_channel.make_reply", side_effect=RuntimeError("bug")
+            "pyliteflux.channels.http_channel.make_reply", side_effect=RuntimeError("bug")
         ):
             peer.send(get("/"))
             simulation.settle()

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyliteflux import Router
 from pyliteflux.errors import PoolFull
-from pyliteflux.server.acks import ACKED, GONE, TIMEOUT, Ack
+from pyliteflux.push.acks import ACKED, GONE, TIMEOUT, Ack
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 

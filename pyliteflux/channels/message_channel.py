@@ -34,14 +34,14 @@ from ..protocol.message import (
 )
 from ..protocol.push import Announcement
 from ..protocol.scanners import bad_message
+from ..push.acks import ACKED
 from ..reactor.transport import CloseReason, Transport
 from ..word import before
-from .acks import ACKED
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
+from .message_service import MessageService
 from .pushed_channel import PushedChannel
-from .stream import StreamPull
-from .tcp_service import TcpService
+from .stream_pull import StreamPull
 
 # Messages answered for one connection in one turn; then the others have theirs.
 MESSAGES_PER_TURN = 16
@@ -66,7 +66,7 @@ PING = Announcement("ping")
 NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.
 
 
-class TcpChannel(PushedChannel):
+class MessageChannel(PushedChannel):
     """One TCP connection. Reactor thread only, but for what is set once.
 
     client_id: "host:port" (T8). address: the peer's. connected_at, last_message_at:
@@ -88,7 +88,7 @@ class TcpChannel(PushedChannel):
         "bytes_in",
     )
 
-    def __init__(self, service: TcpService, transport: Transport, address: Any) -> None:
+    def __init__(self, service: MessageService, transport: Transport, address: Any) -> None:
         config = service.config
         super().__init__(service, transport, address)
         self._framer: Framer = service.framing.make(config)
@@ -558,11 +558,11 @@ class TcpChannel(PushedChannel):
         self._close(CloseReason.BUSY)
 
 
-def sender() -> TcpChannel | None:
+def sender() -> MessageChannel | None:
     """Any thread: return the connection whose message is being handled on it; None: no message."""
     scope = current_scope.get()
     caller = scope._caller if isinstance(scope, Request) else None
-    return caller if isinstance(caller, TcpChannel) else None
+    return caller if isinstance(caller, MessageChannel) else None
 
 
 # The kernel's probes of a silent peer, in seconds and counts: it is given up after two minutes.

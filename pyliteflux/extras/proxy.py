@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..app.middleware import Middleware
 from ..errors import HTTPError
 from ..headers import TOKEN, Headers
-from .middleware import Middleware
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .middleware import Middleware
-from .response import fields_of
+from ..app.middleware import Middleware
+from ..app.response import fields_of
 
 
 class TimingMiddleware(Middleware):

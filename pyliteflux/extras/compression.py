@@ -17,12 +17,12 @@ import zlib
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from ..app.events import EventStream
+from ..app.middleware import Middleware
+from ..app.response import HTTPResponse, StreamResponse, fields_of, make_response, status_of
 from ..headers import MutableHeaders
-from .events import EventStream
 from .files import FileResponse
-from .middleware import Middleware
 from .negotiation import accepts_gzip
-from .response import HTTPResponse, StreamResponse, fields_of, make_response, status_of
 
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip's head and tail.
 _NO_CONTENT_TO_CODE = (204, 206, 304)

@@ -8,13 +8,13 @@ from typing import Any
 
 from pyliteflux import Config, Router
 from pyliteflux.protocol.push import PushFrame
-from pyliteflux.server.hub import Hub
+from pyliteflux.push.hub import Hub
 from tests.fakes import Simulation
 from tests.support import captured_logs
 
 
 class Channel:
-    """As much of a TcpChannel as a hub asks for."""
+    """As much of a MessageChannel as a hub asks for."""
 
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id

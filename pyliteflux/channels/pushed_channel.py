@@ -15,13 +15,13 @@ from typing import Any
 from ..app.request import TCPRequest
 from ..errors import HTTPError, ReactorClosed
 from ..protocol.push import Announcement, PushFrame
+from ..push.acks import GONE, TIMEOUT, Ack
+from ..push.push_queue import PushQueue
 from ..reactor.transport import CloseReason, Transport
 from ..topicname import check_info, check_topic
-from .acks import GONE, TIMEOUT, Ack
 from .channel import CLOSED, CLOSING, HANDLING, Channel
 from .journal import Kind
-from .push_queue import PushQueue
-from .tcp_service import TcpService
+from .message_service import MessageService
 
 
 class PushedChannel(Channel):
@@ -32,7 +32,7 @@ class PushedChannel(Channel):
     admitted.
     """
 
-    _service: TcpService
+    _service: MessageService
     _request: TCPRequest | None
 
     __slots__ = (
@@ -47,7 +47,7 @@ class PushedChannel(Channel):
         "client",
     )
 
-    def __init__(self, service: TcpService, transport: Transport, address: Any) -> None:
+    def __init__(self, service: MessageService, transport: Transport, address: Any) -> None:
         super().__init__(service, transport, address, service.reactor.now)
         self._pushes: PushQueue | None = None  # Made when the transport has no room.
         self._acks: dict[str, Ack] | None = None  # Pushes that the client is to acknowledge.

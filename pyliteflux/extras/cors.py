@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ..app.middleware import Middleware
+from ..app.response import HTTPResponse, fields_of
 from ..errors import HTTPError
 from ..headers import TOKEN
-from .middleware import Middleware
-from .response import HTTPResponse, fields_of
 
 # scheme "://" host [":" port], and nothing after it.
 _IS_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s/?#@,]+").fullmatch

@@ -34,7 +34,7 @@ from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channe
 from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
 from .http_stream import HttpStream
 from .journal import REQUEST, Kind
-from .stream import StreamPull
+from .stream_pull import StreamPull
 
 # Pipelined requests answered for one connection in one turn; then the others have theirs.
 REQUESTS_PER_TURN = 16

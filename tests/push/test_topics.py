@@ -11,7 +11,7 @@ from typing import Any
 
 from pyliteflux import Config, EventStream, Router
 from pyliteflux.errors import ConfigError, HTTPError
-from pyliteflux.server.topics import REPLAY_COST, Topics
+from pyliteflux.push.topics import REPLAY_COST, Topics
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 

@@ -6,8 +6,8 @@ import random
 import unittest
 from typing import Any
 
+from pyliteflux.push.push_queue import PushQueue
 from pyliteflux.reactor.transport import PIECE_COST
-from pyliteflux.server.push_queue import PushQueue
 
 SIZE = 36  # Of a push: with what it costs beside its bytes, 100.
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pyliteflux import Config
-from pyliteflux.server.hub import Hub
+from pyliteflux.push.hub import Hub
 
 
 def channel(client_id: str) -> Any:

@@ -6,7 +6,7 @@ import json
 import unittest
 from math import inf
 
-from pyliteflux.server.topic_log import TopicLog
+from pyliteflux.push.topic_log import TopicLog
 
 
 def positions(log: TopicLog, after: int, up_to: float = inf) -> list[int]:

@@ -21,13 +21,13 @@ from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
 from ..protocol.http_response import LAST_CHUNK, encode_chunk
 from ..protocol.push import Announcement
+from ..push.push_queue import PushQueue
+from ..push.topics import Topics
 from ..reactor.loop import Reactor
 from ..reactor.transport import CloseReason, Transport
 from ..reactor.workers import WorkerPool
 from .journal import Kind
-from .push_queue import PushQueue
-from .stream import StreamPull
-from .topics import Topics
+from .stream_pull import StreamPull
 
 # Between the two comments that find out whether a silent listener is still there, in seconds.
 PROBE_DELAY = 0.25

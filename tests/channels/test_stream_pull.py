@@ -8,10 +8,10 @@ from contextvars import Context
 from typing import Any
 
 from pyliteflux.app.context import Scope
+from pyliteflux.channels.stream_pull import StreamPull
 from pyliteflux.errors import PoolFull
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import PIECE_COST
-from pyliteflux.server.stream import StreamPull
 from tests.fakes import FakeSelector, InlinePool, Network
 from tests.support import captured_logs
 

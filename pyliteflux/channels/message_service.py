@@ -35,7 +35,7 @@ def check_framings(config: Config, router: Router) -> None:
             Framing(route.framing, config)
 
 
-class TcpService(Service):
+class MessageService(Service):
     """What all TCP channels of a server share: how an answer is encoded, what was dropped."""
 
     def __init__(

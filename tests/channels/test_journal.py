@@ -9,8 +9,7 @@ from math import inf
 from typing import Any
 
 from pyliteflux import Router
-from pyliteflux.reactor.transport import CloseReason
-from pyliteflux.server.journal import (
+from pyliteflux.channels.journal import (
     ANSWERED,
     DETAIL_LIMIT,
     EVENT_WIDTH,
@@ -27,6 +26,7 @@ from pyliteflux.server.journal import (
     add_note,
     trim,
 )
+from pyliteflux.reactor.transport import CloseReason
 from tests.fakes import Simulation
 from tests.support import captured_logs
 

@@ -13,9 +13,9 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import Config, FileResponse, HTTPError, RouteError
-from pyliteflux.app.files import StaticFiles, attachment, guess_type
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import RedirectResponse, make_response
+from pyliteflux.extras.files import StaticFiles, attachment, guess_type
 from pyliteflux.headers import Headers
 
 CONTENT = bytes(range(256)) * 4

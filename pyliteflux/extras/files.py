@@ -21,20 +21,20 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import HTTPError, RouteError
-from ..headers import check_field
-from ..jsontext import dumps
-from ..statuses import phrase
-from .conditions import (
+from ..app.conditions import (
     Validators,
     failed_precondition,
     http_date,
     parse_http_date,
     range_is_current,
 )
+from ..app.ranges import ByteRange, RangeNotSatisfiable, parse_range
+from ..app.response import BYTES, JSON, HTTPResponse, RedirectResponse
+from ..errors import HTTPError, RouteError
+from ..headers import check_field
+from ..jsontext import dumps
+from ..statuses import phrase
 from .negotiation import accepts_gzip
-from .ranges import ByteRange, RangeNotSatisfiable, parse_range
-from .response import BYTES, JSON, HTTPResponse, RedirectResponse
 
 # O_NONBLOCK: opening a pipe that nobody writes to would hang a thread for ever. O_NOCTTY: a
 # terminal must not become ours. O_BINARY: Windows would translate line ends. (Python itself

@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..app.context import g
+from ..app.middleware import Middleware
 from ..errors import HTTPError
-from .context import g
-from .middleware import Middleware
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
 

@@ -8,8 +8,8 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import Router
+from pyliteflux.push.burst import LINGER, MOST_HELD
 from pyliteflux.reactor.transport import Transport
-from pyliteflux.server.burst import LINGER, MOST_HELD
 from tests.fakes import Peer, Simulation
 
 
