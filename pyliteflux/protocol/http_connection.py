@@ -18,13 +18,13 @@ from ..word import Word, before
 from .http_body import ChunkedBody, FixedBody
 from .http_head import (
     DEFAULT_LIMITS,
-    LONGEST_KNOWN,
     MAX_EMPTY_LINES,
     HttpLimits,
     RequestHead,
     check_head_so_far,
     parse_head,
 )
+from .known_heads import LONGEST_KNOWN
 
 
 class Signal(Word):

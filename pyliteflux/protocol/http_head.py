@@ -29,13 +29,14 @@ from ..errors import (
     VersionNotSupported,
 )
 from ..headers import TOKEN, Headers
+from .known_heads import LONGEST_KNOWN, KnownHeads
 
 
 class HttpLimits:
     """How much of a request we are willing to look at. Bytes, but for `fields`.
 
-    known: heads that came again, by their bytes: what `parse_head` remembers. Kept here, as
-    one that is within these limits may be over another server's.
+    known: what `parse_head` remembers. Kept here, as a head that is within these limits may be
+    over another server's.
     """
 
     __slots__ = ("request_line", "head", "fields", "chunk_line", "body", "known")
@@ -53,7 +54,7 @@ class HttpLimits:
         self.fields = fields
         self.chunk_line = chunk_line
         self.body = body
-        self.known: dict[bytes, RequestHead] = {}
+        self.known: KnownHeads[RequestHead] = KnownHeads()
 
     @classmethod
     def from_config(cls, config: Any) -> HttpLimits:
@@ -150,7 +151,6 @@ class RequestHead:
         "headers",
         "host",
         "has_body",
-        "is_chunked",
         "content_length",
         "expects_continue",
         "keep_alive",
@@ -166,7 +166,6 @@ class RequestHead:
     headers: Headers
     host: str
     has_body: bool
-    is_chunked: bool
     content_length: int | None
     expects_continue: bool
     keep_alive: bool
@@ -176,36 +175,18 @@ class RequestHead:
         return f"<RequestHead {self.method} {self.target} HTTP/{self.version[0]}.{self.version[1]}>"
 
 
-# What is refused is not remembered, so what it holds is bounded: 1 to 2 MB of ordinary heads, 12
-# where each is of a hundred tiny fields and all have been asked for.
-MAX_KNOWN = 512  # heads
-LONGEST_KNOWN = 1024  # bytes
-# Eight bits of the hash of the head that came last, by other bits of it; 0: none has come. Enough
-# to tell that a head has come before, wrong once in 256 times, which does no harm.
-_LAST_SLOT = 16 * 1024 - 1
-_traces = bytearray(_LAST_SLOT + 1)
-
-
 def parse_head(data: bytes, limits: HttpLimits) -> RequestHead:
     """Return the request head that `data` is: all of it, up to and with the empty line.
 
-    Clients repeat themselves to the letter: a browser that polls, a device that reports, a
-    load generator. The same bytes always mean the same, so what has come twice is remembered
-    and not parsed again. Raises ProtocolError with the status that answers it.
+    What has come twice is remembered and not parsed again. Raises ProtocolError with the status
+    that answers it.
     """
     if len(data) > LONGEST_KNOWN:
         return _parse(data, limits.fields)
     head = limits.known.get(data)
     if head is None:
         head = _parse(data, limits.fields)
-        mark = hash(data)
-        slot, trace = mark & _LAST_SLOT, mark >> 20 & 0xFF or 1
-        if _traces[slot] != trace:
-            _traces[slot] = trace
-        else:
-            if len(limits.known) >= MAX_KNOWN:
-                limits.known.clear()
-            limits.known[data] = head
+        limits.known.has_come(data, head)
     return head
 
 
@@ -256,7 +237,7 @@ def _parse(data: bytes, max_fields: int) -> RequestHead:
         raise NotSupported(f"the method {head.method} is not implemented")
     head.is_plain = not is_old and head.method != "HEAD"
     head.keep_alive = not is_old
-    head.has_body = head.is_chunked = head.expects_continue = False
+    head.has_body = head.expects_continue = False
     head.content_length = None
     if values:  # Few have any of them, beside Host.
         _read_values(head, values)
@@ -383,7 +364,7 @@ def _measure_body(head: RequestHead, values: dict[str, str]) -> None:
                 # RFC 9112 section 6.1: a coding that is not understood is a 501.
                 raise NotSupported("the only transfer coding understood is chunked")
             raise BadRequest("Transfer-Encoding does not end in one chunked")
-        head.has_body = head.is_chunked = True
+        head.has_body = True
         return
     assert length is not None  # The caller looked: one of the two is there.
     if not _ALL_DIGITS(length):
