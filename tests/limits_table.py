@@ -438,10 +438,11 @@ LIMITS = (
     Limit(
         32,
         "SIGTERM and SIGINT",
-        "the ports are closed at once; what was begun is finished, with Connection: close, for so "
-        "long; then it is cut and named in the log; a second signal ends at once; status 0",
+        "what the kernel has accepted is taken, and the ports are closed; what was begun is "
+        "finished, with Connection: close, for so long; then it is cut and named in the log; a "
+        "second signal ends at once; status 0",
         {"shutdown_timeout": 10.0},
-        (f"{_SERVER}.SignalTests", _STOP),
+        (f"{_SERVER}.SignalTests", _STOP, "end_to_end.test_rolling_restart"),
     ),
     Limit(
         33,

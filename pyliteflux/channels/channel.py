@@ -51,6 +51,11 @@ IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
 SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
 
 
+# While the server stops: how long a connection between requests is listened to, counted from its
+# last answer or from its connecting, in seconds. Its next request may be on its way already, and
+# there is no word of HTTP that calls it back; a round trip over half of the world fits in here.
+STOP_PATIENCE = 0.5
+
 # Who is told to go for these is known not to read: there is nothing to wait for.
 _IMPATIENT = (CloseReason.SLOW_CLIENT, CloseReason.PING_TIMEOUT)
 
@@ -341,6 +346,34 @@ class Channel:
         self._move(CLOSING)
         self.deadline = inf
         self._transport.finish(reason)
+
+    def shutdown(self) -> None:
+        """The server stops: end what is between requests; the rest ends when it is answered."""
+        self.note(Kind.SHUTDOWN)
+        self._wind_down()
+
+    def _wind_down(self) -> None:
+        """The server stops and nobody has asked yet: read once; it is ended now, or in a moment.
+
+        What the kernel has is answered, as the last of its connection.
+        """
+        if self.state is IDLE:
+            self._transport.on_readable()
+        self.end_patience()
+
+    def end_patience(self) -> None:
+        """The server stops: end it if it has had its moment and nothing of a request is here."""
+        if self.state is IDLE and self._service.reactor.now >= self.idle_since + STOP_PATIENCE:
+            self._say_shutdown()
+
+    @property
+    def idle_since(self) -> float:
+        """When it fell silent: after its last answer, or since it connected."""
+        raise NotImplementedError
+
+    def _say_shutdown(self) -> None:
+        """The server stops: tell the client so, where the protocol has a word for it, and close."""
+        self._close(CloseReason.SHUTDOWN)
 
     def _end_closing(self) -> None:
         """The peer had its time: to read what was left, or to close after our FIN."""

@@ -485,7 +485,7 @@ class HttpChannel(Channel):
             self._release_body()
         self._finish_request()
         service = self._service
-        if not self._keep or service.is_stopping:
+        if not self._keep:
             is_stopping = service.is_stopping and self._cause is CloseReason.DONE
             self._close(CloseReason.SHUTDOWN if is_stopping else self._cause)
             return
@@ -497,6 +497,8 @@ class HttpChannel(Channel):
                 self._advance()
         elif not self._transport.is_reading:
             self._transport.resume_reading()
+        if service.is_stopping:  # The answer has promised to keep the connection.
+            self._wind_down()
 
     def _status_of(self, request: HTTPRequest) -> int:
         return self._status
@@ -630,11 +632,9 @@ class HttpChannel(Channel):
         self._overdue, self._request = request, None
 
     def shutdown(self) -> None:
-        """The server stops: end at once what is between requests; the rest ends when answered."""
-        self.note(Kind.SHUTDOWN)
-        if self.state is IDLE or (self.state is RECEIVING and self._request is None):
-            self._close(CloseReason.SHUTDOWN)
-        elif self._stream is not None and self._stream.is_pushed:
+        """Beside what all do: an event stream, which has no end, is ended."""
+        super().shutdown()
+        if self._stream is not None and self._stream.is_pushed:
             self._stream.close()
 
     def refuse_busy(self) -> None:

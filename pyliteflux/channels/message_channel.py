@@ -210,6 +210,9 @@ class MessageChannel(PushedChannel):
                 if state is not IDLE and state is not RECEIVING:
                     return
                 if not self._framer.buffered and not self._at_eof:
+                    if self._service.is_stopping:
+                        self._say_shutdown()
+                        return
                     if not self._transport.is_reading:
                         self._transport.resume_reading()
                     return
@@ -246,6 +249,9 @@ class MessageChannel(PushedChannel):
         config = self._service.config
         if self._at_eof:
             self._close(CloseReason.PEER_CLOSED)
+            return
+        if self._service.is_stopping and not self._transport.is_reading:
+            self._say_shutdown()  # Another was answered since the stop began.
             return
         if self._framer.is_mid_message:
             if self.state is IDLE:
@@ -435,8 +441,10 @@ class MessageChannel(PushedChannel):
             self._close(CloseReason.DONE)
             return
         if service.is_stopping:
-            self._say_shutdown()
-            return
+            self._transport.pause_reading()  # What is here is answered; more is not begun.
+            if not self._framer.buffered:
+                self._say_shutdown()
+                return
         assert self.state in _BEFORE_IDLE, self.state
         self.state = IDLE
         if service.minds_silence:
@@ -508,12 +516,12 @@ class MessageChannel(PushedChannel):
             return
         if not is_admitted:
             self.say_goodbye("refused", "the application refused you", CloseReason.REFUSED)
-        elif self._service.is_stopping:
-            self.say_goodbye("shutdown", "the server stops", CloseReason.SHUTDOWN)
-        else:
-            self._move(IDLE)
-            self._await_message()
-            self._advance()
+            return
+        self._move(IDLE)
+        self._await_message()
+        self._advance()
+        if self._service.is_stopping:
+            self._wind_down()
 
     def _on_handling_timeout(self) -> None:
         request = self._request
@@ -530,11 +538,10 @@ class MessageChannel(PushedChannel):
         self._overdue, self._request = request, None
         self._close(CloseReason.HANDLER_TIMEOUT)
 
-    def shutdown(self) -> None:
-        """The server stops: end at once what is between messages; the rest ends when answered."""
-        self.note(Kind.SHUTDOWN)
-        if self.state is IDLE or self.state is RECEIVING:
-            self._say_shutdown()
+    @property
+    def idle_since(self) -> float:
+        """When it fell silent: after its last message was answered, or since it connected."""
+        return self._idle_since
 
     def _say_shutdown(self) -> None:
         if self._pushes is not None:

@@ -5,14 +5,20 @@ turn takes only so many and lets the others have their turn. And descriptors can
 (EMFILE): the waiting connection then keeps the listener readable for ever, and a naive
 server spins at 100 % CPU. So the listener is put aside for a moment and tried again.
 
+And one thing goes wrong at the end: closing a listener resets every connection that the kernel
+has accepted for us and we have not taken yet. `Acceptor.finish` takes them first.
+
 Chapter: docs/architecture.md.
 """
 
 from __future__ import annotations
 
+import array
 import errno
 import os
 import socket
+import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +29,20 @@ from .timers import TimerHandle
 # Out of something that others may give back. Anything else is about one connection.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _LOG_INTERVAL = 1.0  # seconds between two lines about the same trouble
+
+# How long handshakes that have begun may take to end before a listener is closed, in seconds:
+# a round trip within a continent. On loopback a handshake has no duration.
+HANDSHAKE_TIME = 0.05
+# "Drop a SYN that opens a connection, take all the rest", for the kernel's packet filter: load
+# the flags of the TCP header, keep SYN and ACK, and compare with SYN alone.
+_DROP_SYN = (
+    (0x30, 0, 0, 13),  # A = byte 13 of the header
+    (0x54, 0, 0, 0x12),  # A &= SYN | ACK
+    (0x15, 0, 1, 0x02),  # if A != SYN: skip one
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # take all of it
+)
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER of Linux; the socket module has no name for it.
 
 
 def listen(
@@ -82,6 +102,27 @@ def _explained(error: OSError, host: str, port: int) -> OSError:
     return OSError(error.errno, text)
 
 
+def _refuse_handshakes(sock: socket.socket) -> bool:
+    """Have the kernel drop what would open a connection to a listener; tell whether it does.
+
+    Not a refusal: the client repeats its SYN after a second and meets who listens then, another
+    process of the port or the next one. Linux only, and no privilege is needed. The filter holds
+    for everybody who has a descriptor of this socket, so it must be ours alone.
+    """
+    if sys.platform != "linux":
+        return False
+    program = array.array("B", b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+    try:
+        sock.setsockopt(
+            socket.SOL_SOCKET,
+            _ATTACH_FILTER,
+            struct.pack("HP", len(_DROP_SYN), program.buffer_info()[0]),
+        )
+    except OSError:  # A sandbox that forbids it.
+        return False
+    return True
+
+
 class Acceptor:
     """Turns a listening socket into connections. Reactor thread only.
 
@@ -104,7 +145,9 @@ class Acceptor:
         self._pause = pause
         self._resume_timer: TimerHandle | None = None
         self._last_logged = float("-inf")
-        self._is_open = True
+        self._most_last: int | None = None  # From `finish` on: how many are taken yet.
+        self._handshakes_end = 0.0
+        self.is_open = True
         reactor.register(self, READ)
 
     def fileno(self) -> int:
@@ -118,14 +161,20 @@ class Acceptor:
                 sock, address = self._sock.accept()
                 sock.setblocking(False)
             except BlockingIOError:
+                if self._most_last is not None and self._reactor.now >= self._handshakes_end:
+                    self.close()  # Here, at once: who comes between these two calls is reset.
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._step_aside(error)
                     return
                 continue  # ECONNABORTED, EPROTO ...: that peer has left already.
+            if self._most_last is not None:
+                self._most_last -= 1
+                if self._most_last <= 0:
+                    self.close()
             self._on_connection(sock, address)
-            if not self._is_open:
+            if not self.is_open:
                 return
 
     def on_writable(self) -> None:
@@ -149,18 +198,44 @@ class Acceptor:
     def _come_back(self) -> None:
         self._resume_timer = None
         self._reactor.register(self, READ)
+        if self._most_last is not None:
+            self._take_last()
+
+    def finish(self, most: int) -> None:
+        """Take what the kernel has accepted, then stop listening: nobody is left in the queue.
+
+        most: connections that are taken yet, so that it has an end where the kernel lets new
+        ones in. `is_open` tells when it is over: as a rule before this returns, else in a few
+        turns, after HANDSHAKE_TIME, or when there are descriptors again.
+        """
+        if not self.is_open or self._most_last is not None:
+            return
+        self._most_last = most
+        if _refuse_handshakes(self._sock) and not _is_loopback(self._sock.getsockname()):
+            self._handshakes_end = self._reactor.now + HANDSHAKE_TIME
+            self._reactor.call_later(HANDSHAKE_TIME, self._take_last)
+        self._take_last()
+
+    def _take_last(self) -> None:
+        if self.is_open and self._resume_timer is None:
+            self.on_readable()
 
     def close_copy(self) -> None:
         """In a forked child: close its copy of the descriptor; the parent goes on listening."""
         self._sock.close()
 
     def close(self) -> None:
-        """Stop listening at once: the kernel refuses further connections."""
-        if not self._is_open:
+        """Stop listening at once: the kernel refuses further connections, and resets those that
+        wait in its queue."""
+        if not self.is_open:
             return
-        self._is_open = False
+        self.is_open = False
         if self._resume_timer is not None:
             self._resume_timer.cancel()
         else:
             self._reactor.unregister(self)
         self._sock.close()
+
+
+def _is_loopback(address: tuple[Any, ...]) -> bool:
+    return address[0] == "::1" or str(address[0]).startswith("127.")

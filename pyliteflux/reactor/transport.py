@@ -228,6 +228,7 @@ class Transport:
         "_flush_due",
         "_interest",
         "_was_congested",
+        "_has_dropped",
         "_sees_eof",
         "_reason",
         "_kernel_held",
@@ -257,6 +258,7 @@ class Transport:
         self._flush_due = False
         self._interest = 0  # What the selector watches for now: READ | WRITE.
         self._was_congested = False
+        self._has_dropped = False  # The peer has sent more while it was being finished.
         self._sees_eof = False
         self._reason = CloseReason.DONE
         self._kernel_held = 0  # What is_stalled() saw last.
@@ -340,6 +342,18 @@ class Transport:
         """True while the kernel has bytes of ours, beside our FIN, that the peer has not."""
         return _held_by_kernel(self._sock) > _OUR_FIN
 
+    def is_lingering(self) -> bool:
+        """Tell whether closing now, after our FIN, could take the last bytes from the peer.
+
+        It could where the peer has not got them all, and where it goes on sending: what comes
+        for a closed socket is answered by RST, and many kernels then throw away what the peer
+        has not read yet. What has come is read, and dropped, to find that out.
+        """
+        if self.life is not FIN_SENT:
+            return False
+        self.on_readable()
+        return self.life is FIN_SENT and (self._has_dropped or self.is_undelivered)
+
     # --- in
 
     def on_readable(self) -> None:
@@ -357,6 +371,8 @@ class Transport:
             self._on_eof()
         elif self.life is OPEN:
             self._channel.data_received(data)
+        else:
+            self._has_dropped = True
 
     def _on_eof(self) -> None:
         # A socket at EOF stays readable for ever: watching it further would spin.

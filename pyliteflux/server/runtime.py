@@ -239,13 +239,16 @@ class Runtime:
             is_full = len(self._channels) > self._max_connections
             channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
             channel.refuse_busy()
-        elif isinstance(channel, MessageChannel) and channel.is_long_lived:
+            return
+        if isinstance(channel, MessageChannel) and channel.is_long_lived:
             client = self._hub.add(channel)
             self._greeting[channel] = client
             if self._hooks.connect:
                 channel.greet(self._hooks.admit, client)
             else:
                 self._on_greeted(channel, True)
+        if self.is_stopping:
+            channel.shutdown()
 
     def _evict_idle(self) -> None:
         """The server is full: close the HTTP connections that have been idle for longest."""
@@ -398,27 +401,36 @@ class Runtime:
     # --- the end
 
     def begin_stop(self) -> None:
-        """Refuse what is new at once, let what is under way end, then leave the loop."""
+        """Take what the kernel has accepted, let what is under way end, then leave the loop."""
         if self.is_stopping:
             return
-        self.is_stopping = True
+        self.is_stopping = self.http.is_stopping = self.tcp.is_stopping = True
         self._burst.release()
+        channels = list(self._channels)
         for acceptor in self._acceptors:
-            acceptor.close()
-        self.http.is_stopping = self.tcp.is_stopping = True
-        for channel in list(self._channels):
             try:
-                channel.shutdown()
-            except Exception as error:  # One bug must not keep the server from stopping.
-                log.exception("%r failed at the stop", channel)
-                channel.transport.on_failure(error)
+                acceptor.finish(self._config.backlog + 1)  # As many as its queue can have held.
+            except Exception:  # One bug must not keep the server from stopping.
+                log.exception("%r failed at the stop", acceptor)
+                acceptor.close()
+        for channel in channels:
+            self._tell(channel, channel.shutdown)
         self._deadline = self.reactor.now + self._config.shutdown_timeout
         self._check_stopped()
 
+    def _tell(self, channel: AnyChannel, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # One bug must not keep the server from stopping.
+            log.exception("%r failed at the stop", channel)
+            channel.transport.on_failure(error)
+
     def _check_stopped(self) -> None:
         """Leave the loop once nothing is under way, or when the grace period is over."""
+        for channel in list(self._channels):
+            self._tell(channel, channel.end_patience)
         under_way = [channel for channel in self._channels if not channel.transport.fin_is_sent]
-        if not under_way and self._tasks.is_idle and self._handlers_are_idle():
+        if not under_way and not self._must_wait() and self._tasks.is_idle:
             # Those that only wait for the peer's FIN: that they have left is to be told, too.
             for channel in list(self._channels):
                 channel.transport.close(CloseReason.SHUTDOWN)
@@ -433,6 +445,12 @@ class Runtime:
             self._await_cleanup()
         else:
             self.reactor.call_later(STOP_CHECK, self._check_stopped)
+
+    def _must_wait(self) -> bool:
+        """Ports are open yet, handlers run, or a last answer is on its way."""
+        if any(acceptor.is_open for acceptor in self._acceptors) or not self._handlers_are_idle():
+            return True
+        return any(channel.transport.is_lingering() for channel in list(self._channels))
 
     def _await_cleanup(self) -> None:
         """Generators that were cut short run their `finally`, hooks are told of the last clients;

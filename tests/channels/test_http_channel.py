@@ -23,10 +23,12 @@ from pyliteflux.channels.channel import (
     IDLE,
     RECEIVING,
     SENDING,
+    STOP_PATIENCE,
     State,
 )
 from pyliteflux.channels.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
 from pyliteflux.errors import HTTPError
+from pyliteflux.server.runtime import STOP_CHECK
 from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
@@ -816,12 +818,103 @@ class Stopping(ChannelCase):
         simulation.server.stop()
         simulation.settle(jobs=False)
 
-    def test_an_idle_connection_is_closed_at_once(self) -> None:
+    def test_a_connection_that_has_been_idle_for_a_while_is_closed_at_once(self) -> None:
         simulation = self.simulate()
         peer = self.ask(simulation, get("/"))
+        simulation.advance(STOP_PATIENCE)
         self.begin(simulation)
         self.assertTrue(peer.saw_fin)
         self.assertTrue(simulation.reactor._stopping)
+
+    def test_who_was_just_answered_or_has_just_come_is_listened_to_for_a_moment(self) -> None:
+        """Contract X3: its request may be on its way."""
+        for request, before in ((get("/"), [200]), (b"", [])):
+            with self.subTest(request):
+                simulation = self.simulate()
+                late, silent = self.ask(simulation, request), self.ask(simulation, request)
+                self.assertEqual(statuses(late.take()), before)
+                self.begin(simulation)
+                simulation.advance(STOP_PATIENCE - MOMENT)
+                self.assertFalse(late.saw_fin or silent.saw_fin)
+                late.send(get("/"))
+                simulation.settle(jobs=False)
+                simulation.advance(MOMENT + STOP_CHECK, jobs=False)
+                self.assertEqual((late.saw_fin, silent.saw_fin), (False, True))
+                simulation.advance(MOMENT)
+                self.expect_the_last(late)
+
+    def expect_the_last(self, peer: Peer) -> None:
+        """An answer that says that it is the last of its connection."""
+        data = peer.take()
+        self.assertEqual(statuses(data), [200])
+        self.assertIn(b"Connection: close\r\n", data)
+        self.assertTrue(peer.saw_fin)
+        self.assertFalse(peer.saw_reset)
+
+    def test_what_the_kernel_has_taken_is_answered(self) -> None:
+        """Contract X3 (rolling_restart): nobody has read it, or even accepted it, at the stop."""
+        simulation = self.simulate(max_accepts=3)
+        kept = self.ask(simulation, get("/"))
+        kept.take()
+        simulation.advance(20)
+        kept.send(get("/"))
+        new = [simulation.http() for _ in range(10)]
+        for number, peer in enumerate(new):
+            peer.send(get("/") if number % 2 else post("/", 4, b"body"))
+        self.begin(simulation)
+        with self.assertRaises(ConnectionRefusedError):
+            simulation.http()
+        simulation.settle()
+        for peer in (kept, *new):
+            self.expect_the_last(peer)
+
+    def test_a_head_or_body_that_is_half_here_is_waited_for(self) -> None:
+        request = post("/", 4, b"body")
+        for cut in (1, 20, len(request) - 1):
+            for comes_before in ("the stop", "it is accepted"):
+                with self.subTest(cut=cut, comes_before=comes_before):
+                    simulation = self.simulate()
+                    peer = simulation.http()
+                    if comes_before == "the stop":
+                        simulation.settle()
+                    peer.send(request[:cut])
+                    self.begin(simulation)
+                    simulation.advance(2)
+                    self.assertFalse(peer.saw_fin)
+                    peer.send(request[cut:])
+                    simulation.settle()
+                    self.expect_the_last(peer)
+
+    def test_what_is_pipelined_behind_the_last_answer_is_not_begun_and_does_not_reset_it(
+        self,
+    ) -> None:
+        simulation = self.simulate()
+        peer = self.ask(simulation, get("/"))
+        peer.take()
+        peer.send(get("/") * 3)
+        self.begin(simulation)
+        simulation.settle()
+        peer.send(get("/"))  # After our FIN: the socket is not closed while it may do so.
+        simulation.advance(1)
+        self.assertEqual(len(self.requests), 2)
+        self.expect_the_last(peer)
+        self.assertFalse(simulation.reactor._stopping, "it lingers")
+        peer.close()
+        simulation.advance(0.1)
+        self.assertTrue(simulation.reactor._stopping)
+
+    def test_what_is_pipelined_behind_an_answer_that_promised_to_keep_is_answered(self) -> None:
+        simulation = self.simulate(shutdown_timeout=10)
+        peer = self.ask(simulation, get("/big"), capacity=1000)
+        peer.send(get("/"))
+        self.begin(simulation)
+        data = b""
+        while piece := peer.take():
+            data += piece
+            simulation.settle()
+        self.assertEqual(statuses(data), [200, 200])
+        self.assertIn(b"Connection: close\r\n", data[-300:])
+        self.assertTrue(peer.saw_fin)
 
     def test_a_request_under_way_is_answered_and_the_connection_not_kept(self) -> None:
         simulation = self.simulate()
@@ -846,6 +939,7 @@ class Stopping(ChannelCase):
             size += len(data)
             simulation.settle()
         self.assertGreater(size, 1_000_000)
+        simulation.advance(STOP_PATIENCE + STOP_CHECK)
         self.assertTrue(peer.saw_fin, "the stop would take the whole grace")
         simulation.advance(0.1)
         self.assertTrue(simulation.reactor._stopping)

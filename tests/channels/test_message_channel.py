@@ -20,6 +20,7 @@ from pyliteflux.channels.channel import (
     IDLE,
     RECEIVING,
     SENDING,
+    STOP_PATIENCE,
     State,
 )
 from pyliteflux.channels.message_channel import (
@@ -28,6 +29,7 @@ from pyliteflux.channels.message_channel import (
     NEXT,
     MessageChannel,
 )
+from pyliteflux.server.runtime import STOP_CHECK
 from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
@@ -610,22 +612,81 @@ class Stopping(ChannelCase):
         peer = self.tell(simulation, b"")
         simulation.server.push_message("last")
         simulation.server.stop()
-        simulation.settle()
+        simulation.advance(STOP_PATIENCE + STOP_CHECK)
         last, closing = map(json.loads, peer.take().splitlines())
         self.assertEqual((last["data"], closing["reason"]), ("last", "shutdown"))
         self.assertTrue(peer.saw_fin)
 
-    def test_a_message_under_way_is_answered(self) -> None:
+    def test_messages_that_are_here_are_answered_and_what_comes_then_is_not_begun(self) -> None:
+        """Contract X3."""
         simulation = self.simulate()
         peer = simulation.tcp()
-        peer.send(b"echo a\necho b\n")
+        peer.send(b"echo a\necho b\nech")
         simulation.settle(jobs=False)
         simulation.server.stop()
         simulation.settle(jobs=False)
         self.assertFalse(simulation.reactor._stopping)
+        simulation.pools["worker"].run_all()
+        simulation.settle(jobs=False)
+        peer.send(b"o c\n")
         simulation.advance(1)
-        self.assertEqual(self.lines(peer), ["a"])
+        self.assertEqual(self.lines(peer), ["a", "b"])
         self.assertTrue(peer.saw_fin)
+        self.assertFalse(peer.saw_reset)
+
+    def test_what_the_kernel_has_taken_is_answered_before_the_goodbye(self) -> None:
+        """Contract X3: nobody has read it, or even accepted it, at the stop."""
+        for keep in (False, True):
+            with self.subTest(tcp_keep_alive=keep):
+                simulation = self.simulate(tcp_keep_alive=keep)
+                peers = [simulation.tcp() for _ in range(3)]
+                simulation.advance(20)
+                peers += [simulation.tcp() for _ in range(3)]
+                for peer in peers:
+                    peer.send(b'{"command": "echo", "data": "x"}\n')
+                simulation.server.stop()
+                simulation.settle()
+                for peer in peers:
+                    answer, *rest = self.lines(peer)
+                    self.assertEqual(json.loads(answer), "x")
+                    reasons = [json.loads(line)["reason"] for line in rest]
+                    self.assertEqual(reasons, ["shutdown"] if keep else [])
+                    self.assertTrue(peer.saw_fin)
+                    self.assertFalse(peer.saw_reset)
+
+    def test_half_a_message_is_waited_for(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b"echo ha")
+        simulation.server.stop()
+        simulation.advance(2)
+        self.assertFalse(peer.saw_fin)
+        peer.send(b"lf\n")
+        simulation.settle()
+        self.assertEqual(self.lines(peer), ["half"])
+        self.assertTrue(peer.saw_fin)
+
+    def test_who_has_just_come_is_listened_to_for_a_moment(self) -> None:
+        simulation = self.simulate()
+        asks, silent = simulation.tcp(), simulation.tcp()
+        simulation.server.stop()
+        simulation.advance(STOP_PATIENCE - MOMENT)
+        self.assertFalse(asks.saw_fin or silent.saw_fin)
+        asks.send(b"echo a\n")
+        simulation.settle()
+        self.assertEqual((self.lines(asks), silent.saw_fin), (["a"], False))
+        simulation.advance(MOMENT + STOP_CHECK)
+        self.assertTrue(silent.saw_fin)
+
+    def test_what_is_no_command_ends_it_too(self) -> None:
+        for said in (b'{"ack": "a1"}\n', b"{broken}\n", b"\n"):
+            with self.subTest(said):
+                simulation = self.simulate()
+                peer = simulation.tcp()
+                peer.send(said)
+                simulation.server.stop()
+                simulation.advance(STOP_PATIENCE + 0.1)
+                self.assertTrue(peer.saw_fin)
+                self.assertTrue(simulation.reactor._stopping)
 
 
 if __name__ == "__main__":

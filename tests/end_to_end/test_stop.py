@@ -6,6 +6,7 @@ Limits rows 32 to 37. Contract B3, C5.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -184,18 +185,22 @@ run()
         browser.expect_end()
         self.assertEqual(program.finish(), (0, "after run\n", ""))
 
-    def test_a_request_behind_another_is_not_begun(self) -> None:
+    def test_a_request_behind_another_is_not_begun_and_half_a_first_one_is_finished(self) -> None:
+        """Contract X3."""
         program = self.start("run()")
         client = self.client()
         opener = self.client()
         client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
         self.assertEqual(program.read_line(), "entered /slow")
-        opener.send(b"GET /ope")  # Half a request: nobody has to wait for the rest.
+        opener.send(b"GET /ope")
         self.stop_and_see_it_stopping(program)
         opener.send(b"n HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual(opener.read_rest(), b"")
-        program.signal(signal.SIGTERM)  # The gate stays shut.
-        self.assertEqual(program.finish()[0], 0)
+        for asker, text in ((opener, "open"), (client, "whole")):
+            answer = asker.read_response()
+            self.assertEqual((answer.text, answer.get("Connection")), (text, "close"))
+            asker.expect_end()
+            asker.close()
+        self.assertEqual(program.finish(), (0, "after run\n", ""))
 
     def test_a_stream_goes_on_to_its_end(self) -> None:
         program = self.start(
@@ -389,6 +394,56 @@ run(shutdown_timeout=GRACE, task_workers=1)
             self.assertEqual(self.client().get("/").status, 200)
         program.signal(signal.SIGTERM)
         self.assertEqual(program.finish(), (0, "after run\n", ""))
+
+
+class InTheKernel(ServerTestCase):
+    def test_what_it_has_accepted_while_the_reactor_was_held_is_answered(self) -> None:
+        """Contract X3: new clients, kept ones, TCP; none is reset, none sees an end alone."""
+        server = make_server(self.router)
+        is_held, release = threading.Event(), threading.Event()
+
+        @self.router.register("/hold", blocking=False)
+        def hold(request: Any) -> str:
+            is_held.set()
+            wait_for(release, "the reactor is let go")
+            return "held"
+
+        @self.router.register("/size", ["GET", "POST"], "both")
+        def size(request: Any) -> str:
+            return f"{len(request.body)}"
+
+        server.config.slow_callback_ms = 60_000
+        server.start()
+        self.addCleanup(stop, server)
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+
+        def connect(address: Any) -> Client:
+            return stack.enter_context(Client(address))
+
+        clients = [connect(server.http_address) for _ in range(4)]
+        clients[0].get("/size")
+        holder = connect(server.http_address)
+        holder.send_request("GET", "/hold")
+        wait_for(is_held, "the reactor is held")
+        clients += [connect(server.http_address) for _ in range(4)]
+        talkers = [connect(server.tcp_address) for _ in range(4)]
+        for number, client in enumerate(clients):
+            client.send_request(("GET", "POST")[number % 2], "/size", (None, b"body")[number % 2])
+        for talker in talkers:
+            talker.send("size\n")
+        assert server._runtime is not None
+        server._runtime.request_stop()
+        release.set()
+        self.assertEqual(holder.read_response().text, "held")
+        for number, client in enumerate(clients):
+            answer = client.read_response()
+            self.assertEqual(answer.text, ("0", "4")[number % 2])
+            self.assertEqual(answer.get("Connection"), "close")
+        for talker in talkers:
+            self.assertEqual(talker.read_line(), "4")  # The message itself.
+        for client in (holder, *clients, *talkers):
+            client.expect_end()
 
 
 class FromAnywhere(ServerTestCase):

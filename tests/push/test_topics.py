@@ -856,7 +856,7 @@ class OverSimulatedSockets(unittest.TestCase):
             simulation.server.stop()
             got = b""
             for _ in range(100):
-                simulation.settle()
+                simulation.advance(0.01)
                 got += peer.take()
             told = lines(got)
             self.assertEqual(self.numbers(got), list(range(1, 51)))

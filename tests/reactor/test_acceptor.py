@@ -9,10 +9,11 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 import unittest
 from typing import Any
 
-from pyliteflux.reactor.acceptor import Acceptor, listen
+from pyliteflux.reactor.acceptor import HANDSHAKE_TIME, Acceptor, _refuse_handshakes, listen
 from pyliteflux.reactor.loop import Reactor
 from tests.fakes import FakeClock, FakeSelector, FakeSocket, Network, Peer, run_until
 from tests.support import captured_logs
@@ -56,6 +57,35 @@ class Listening(unittest.TestCase):
         for host in ("192.0.2.1", "x" * 300 + ".invalid"):
             with self.assertRaisesRegex(OSError, "cannot listen on " + host[:20]):
                 listen(host, 0, 5)
+
+
+@unittest.skipUnless(sys.platform == "linux", "the filter is Linux's")
+class RefusingHandshakes(unittest.TestCase):
+    def test_a_syn_is_dropped_and_what_has_begun_goes_on(self) -> None:
+        """The next listener of the port gets it: a client of a rolling restart waits, no more."""
+        sock = listen("127.0.0.1", 0, 5, reuse_port=True)
+        self.addCleanup(sock.close)
+        address = sock.getsockname()
+        before = socket.create_connection(address, 10)
+        self.addCleanup(before.close)
+        self.assertTrue(_refuse_handshakes(sock))
+        after = socket.socket()
+        self.addCleanup(after.close)
+        after.settimeout(0.05)
+        with self.assertRaises(TimeoutError):
+            after.connect(address)
+        accepted, _ = sock.accept()
+        self.addCleanup(accepted.close)
+        before.sendall(b"both")
+        accepted.settimeout(10)
+        self.assertEqual(accepted.recv(10), b"both")
+        accepted.sendall(b"ways")
+        self.assertEqual(before.recv(10), b"ways")
+
+    def test_where_it_is_not_allowed_it_says_so(self) -> None:
+        sock = FakeSocket(Network())
+        sock.close()
+        self.assertFalse(_refuse_handshakes(sock))  # type: ignore[arg-type]
 
 
 class Accepting(unittest.TestCase):
@@ -116,6 +146,60 @@ class Accepting(unittest.TestCase):
         self.clock.advance(1)
         self.reactor.run_once()
         self.assertEqual((self.network.sockets, self.network.faults), ({}, []))
+
+    def finish(self, host: str = "127.0.0.1", most: int = 100) -> None:
+        if host != "127.0.0.1":
+            self.acceptor.close()
+            listener: Any = listen(host, 0, 5, socket_factory=self.network.socket)  # type: ignore[arg-type]
+            self.address = listener.getsockname()
+            self.acceptor = Acceptor(self.reactor, listener, self.on_connection, 3, 0.1)
+            self.connect()
+        self.acceptor.finish(most)
+
+    def test_at_the_end_it_takes_what_waits_and_closes_with_the_queue_empty(self) -> None:
+        """Contract X3 (rolling_restart): a close would reset them."""
+        peers = self.connect(7)
+        self.finish()
+        self.connect()  # It listens until the queue is empty.
+        run_until(self.reactor, lambda: not self.acceptor.is_open, "it has closed", 3)
+        self.assertEqual(len(self.accepted), 8)
+        self.assertFalse(any(peer.saw_reset for peer in peers))
+        self.assertEqual(self.network.listeners, {})
+        with self.assertRaises(ConnectionRefusedError):
+            self.connect()
+
+    def test_at_the_end_an_empty_queue_closes_at_once(self) -> None:
+        self.finish()
+        self.assertFalse(self.acceptor.is_open)
+        self.finish()  # Twice is once.
+
+    def test_at_the_end_it_takes_no_more_than_told(self) -> None:
+        """Or who connects fast enough could keep the server from stopping."""
+        self.connect(7)
+        self.finish(most=5)
+        run_until(self.reactor, lambda: not self.acceptor.is_open, "it has closed", 3)
+        self.assertEqual(len(self.accepted), 5)
+
+    def test_at_the_end_descriptors_are_waited_for(self) -> None:
+        self.network.accept_errors.append(errno.EMFILE)
+        self.connect(2)
+        self.finish()
+        self.reactor.run_once()
+        self.assertEqual((self.accepted, self.acceptor.is_open), ([], True))
+        self.clock.advance(0.1001)
+        run_until(self.reactor, lambda: not self.acceptor.is_open, "it has closed", 5)
+        self.assertEqual(len(self.accepted), 2)
+
+    @unittest.skipUnless(sys.platform == "linux", "elsewhere no handshake can be held off")
+    def test_at_the_end_handshakes_that_have_begun_come_to_theirs(self) -> None:
+        self.finish("0.0.0.0")
+        self.assertEqual((len(self.accepted), self.acceptor.is_open), (1, True))
+        self.connect()  # Its handshake was under way.
+        self.clock.advance(HANDSHAKE_TIME - 0.001)
+        self.reactor.run_once()
+        self.assertEqual((len(self.accepted), self.acceptor.is_open), (2, True))
+        self.clock.advance(0.002)
+        run_until(self.reactor, lambda: not self.acceptor.is_open, "it has closed", 3)
 
     def test_a_close_from_within_stops_accepting_at_once(self) -> None:
         def close(sock: FakeSocket, address: Any) -> None:

@@ -7,6 +7,8 @@ import unittest
 from typing import Any
 
 from pyliteflux import Router
+from pyliteflux.channels.channel import STOP_PATIENCE
+from pyliteflux.server.runtime import STOP_CHECK
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 
@@ -168,8 +170,19 @@ class Admission(LifeTestCase):
             simulation.settle(jobs=False)
             simulation.server.stop()
             simulation.settle(jobs=False)
-            simulation.settle()
+            simulation.advance(STOP_PATIENCE + STOP_CHECK)
             self.assertEqual(lines(peer.take())[0]["reason"], "shutdown")
+
+    def test_what_was_sent_before_a_stop_is_answered_once_it_is_admitted(self) -> None:
+        """Contract X3."""
+        with self.begin() as simulation:
+            peer = simulation.tcp()
+            simulation.settle(jobs=False)
+            peer.send(b'{"command": "none"}\n')
+            simulation.server.stop()
+            simulation.settle()
+            answer, goodbye = lines(peer.take())
+            self.assertEqual((answer["code"], goodbye["reason"]), ("unknown_command", "shutdown"))
 
     def test_where_no_worker_is_free_it_is_told_so(self) -> None:
         with self.begin(worker_queue_limit=1) as simulation:

@@ -73,10 +73,20 @@ class Client:
 
     # --- steps
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the server listens for it."""
+        server = self.world.server
+        return server.http_address if self.is_http else server.tcp_address
+
+    @property
+    def can_connect(self) -> bool:
+        """True until the port is closed: at a stop one may be so before the other."""
+        return self.peer is None and tuple(self.address[:2]) in self.world.network.listeners
+
     def connect(self) -> None:
         world = self.world
-        address = world.server.http_address if self.is_http else world.server.tcp_address
-        peer = world.network.connect(address, capacity=self.capacity)
+        peer = world.network.connect(self.address, capacity=self.capacity)
         sock = peer.sock
         assert isinstance(sock, SimSocket)
         sock.name = self.name

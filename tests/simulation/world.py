@@ -282,7 +282,7 @@ class World:
 
     def _connect(self, r: random.Random) -> None:
         client = self._client(r, connected=False)
-        if client is not None and self.network.listeners:
+        if client is not None and client.can_connect:
             self.note(f"{client.name} connects")
             client.connect()
         else:
@@ -355,7 +355,7 @@ class World:
         self.threads.failing_starts = 0
         for client in self.clients:
             client.capacity = max(client.capacity, 4096)
-            if client.peer is None and self.network.listeners:
+            if client.can_connect:
                 client.connect()
             elif client.peer is not None:
                 client.peer.capacity = client.capacity
