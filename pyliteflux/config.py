@@ -23,7 +23,10 @@ FRAMINGS = ("auto", "line", "json", "xml", "length")
 
 
 class Setting(NamedTuple):
-    """One row of the table. check: returns the value to keep, or None where it is not allowed."""
+    """One row of the table. check: returns the value to keep, or None where it is not allowed.
+
+    A default of None is allowed as it is.
+    """
 
     default: Any
     check: Callable[[Any], Any]
@@ -72,6 +75,10 @@ def _one_of(*choices: str) -> Callable[[Any], Any]:
 
 def _framing(value: Any) -> Any:
     return value if callable(value) or value in FRAMINGS else None
+
+
+def _function(value: Any) -> Any:
+    return value if callable(value) else None
 
 
 def _names(value: Any) -> Any:
@@ -258,7 +265,13 @@ SETTINGS: dict[str, Setting] = {
     ),
     "task_workers": _row(5, _count, _COUNT, "threads for background tasks"),
     "task_queue_limit": _row(100000, _count, _COUNT, "background tasks waiting"),
-    # Server-sent events and cookies.
+    # Values, server-sent events and cookies.
+    "json_default": _row(
+        None,
+        _function,
+        "a function, or None",
+        "what is written for a value that JSON cannot write, a date, a set and the like aside",
+    ),
     "heartbeat": _row(15.0, _seconds, _SECONDS, "a comment on a silent EventStream"),
     "event_buffer": _row(
         256 * KIB,
@@ -350,6 +363,7 @@ class Config:
     cleanup_workers: int
     task_workers: int
     task_queue_limit: int
+    json_default: Callable[[Any], Any] | None
     heartbeat: float
     event_buffer: int
     secret_key: bytes
@@ -394,7 +408,7 @@ def _checked(name: str, value: Any) -> Any:
     if setting is None:
         raise ConfigError(_unknown(name))
     kept = setting.check(value)
-    if kept is None:
+    if kept is None and value is not setting.default:  # One default is None.
         raise ConfigError(f"{name} = {value!r} is not allowed: it takes {setting.allowed}")
     return kept
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import HTTPError
-from .jsontext import dumps, loads
+from .jsontext import Default, dumps, loads
 
 MAX_NAME = 256  # Characters of a topic's name. It is part of every message.
 # Bytes of a member's info as JSON. It is kept with the member, and told to all the others.
@@ -38,14 +38,15 @@ def check_topic(name: Any) -> str:
     return name
 
 
-def check_info(info: Any) -> Any:
+def check_info(info: Any, default: Default | None = None) -> Any:
     """Return a copy of what a subscriber says of itself, which nobody can change any more.
 
+    default: the setting json_default.
     Raises TypeError or ValueError for what JSON cannot write, HTTPError 413 over MAX_INFO.
     """
     if info is None:
         return None
-    data = dumps(info)
+    data = dumps(info, default)
     if len(data) > MAX_INFO:
         raise HTTPError(413, f"the info is {len(data)} bytes, limit {MAX_INFO}")
     return loads(data)

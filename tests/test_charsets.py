@@ -127,7 +127,7 @@ _BY_A_VARIABLE = {
     "__main__.py: importlib.import_module(module)",
     "statuses.py: import http",  # Nothing of it but HTTPStatus.
     "jsontext.py: public.encode(probe)",
-    "server/http_reply.py: heads.encode(status, response.content_type, request_id_of(request),"
+    "channels/http_reply.py: heads.encode(status, response.content_type, request_id_of(request),"
     " size)",
 }
 # Each reads registries, or numbers and dates in the manner of the administrator's language.

@@ -231,7 +231,7 @@ class TcpClients(ChatTestCase):
     def test_no_text_can_forge_a_line_or_break_the_encoding(self) -> None:
         client = self.tcp()
         client.send('{"command": "say", "data": "a\\u001b[31m\\nb\\ud800\\u2028c"}\n')
-        self.assertEqual(self.pushed(client)["text"], "a [31m b c")
+        self.assertEqual(self.pushed(client)["text"], "a [31m b\ufffd c")
 
 
 class HttpSide(ChatTestCase):

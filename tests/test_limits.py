@@ -15,6 +15,7 @@ from tests.support import ROOT
 
 # Settings that limit nothing, or belong to topics, whose chapter says what they bound.
 NO_LIMITS = {
+    "json_default",
     "http_host",
     "http_port",
     "tcp_host",

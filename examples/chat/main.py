@@ -39,8 +39,8 @@ REMINDERS = 16  # that may wait for their turn; one more is answered with 503
 
 # --- what a client may send
 
-# Controls could forge lines on a terminal; halves of surrogate pairs cannot be sent as UTF-8.
-_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+# Controls could forge lines on a terminal.
+_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def clean(value: Any, what: str, limit: int) -> str:

@@ -44,8 +44,8 @@ ANSWER_TIMEOUT = 3.0  # seconds that a device has to acknowledge a command
 # --- what a device may send
 
 _is_name = re.compile(r"\w[\w.-]{0,63}").fullmatch
-# Controls could forge lines on a terminal; halves of surrogate pairs cannot be sent as UTF-8.
-_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+# Controls could forge lines on a terminal.
+_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def check_name(value: Any) -> str:

@@ -44,6 +44,7 @@ class Scope:
     # Filled when first asked for: most handlers never look.
     _namespace: dict[str, Any] | None = None
     _request_id: str | None = None
+    config: Any = None  # Of its server.
     # Kept where more will run in it than the handler. A context holds its scope, so the two are
     # a circle, which only the garbage collector would find: most requests are to be without.
     context: Any = None
@@ -84,6 +85,12 @@ _outside = threading.local()  # Outside any request g is the thread's own (G4).
 
 # enter(scope) makes it the scope of the running context; it ends with the context.
 enter = current_scope.set
+
+
+def json_default() -> Any:
+    """Return the setting json_default of the server whose request or task runs here, or None."""
+    scope = current_scope.get()
+    return None if scope is None or scope.config is None else scope.config.json_default
 
 
 def _namespace() -> dict[str, Any]:

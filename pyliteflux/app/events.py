@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from ..jsontext import dumps
+from ..jsontext import Default, dumps
 from ..log import framework as log
 from ..topicname import check_info, check_topic
+from .context import json_default
 from .response import StreamResponse
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -40,7 +41,17 @@ class EventStream(StreamResponse):
     TypeError or ValueError for one that JSON cannot write.
     """
 
-    __slots__ = ("_lock", "_deliver", "_early", "_retry", "_on_close", "is_open", "topic", "info")
+    __slots__ = (
+        "_lock",
+        "_deliver",
+        "_early",
+        "_retry",
+        "_on_close",
+        "_json_default",
+        "is_open",
+        "topic",
+        "info",
+    )
 
     def __init__(
         self,
@@ -52,7 +63,9 @@ class EventStream(StreamResponse):
         on_close: Callable[[], object] | None = None,
     ) -> None:
         self.topic = check_topic(iterable) if isinstance(iterable, str) else None
-        self.info = check_info(info)
+        # Noted here, in the handler: `send` comes from anywhere.
+        self._json_default = json_default()
+        self.info = check_info(info, self._json_default)
         if self.topic is not None:
             iterable = None
         super().__init__(iterable if iterable is not None else (), "text/event-stream", headers)
@@ -85,7 +98,7 @@ class EventStream(StreamResponse):
         data: a str as it is, any other value as JSON. Raises ValueError for a line end in
         event or id, TypeError on a stream that has an iterable.
         """
-        return self._push(encode_event(data, event, id, retry))
+        return self._push(encode_event(data, event, id, retry, self._json_default))
 
     def comment(self, text: str = "") -> bool:
         """Send a line that browsers ignore. Any thread."""
@@ -143,8 +156,8 @@ class EventStream(StreamResponse):
         if isinstance(piece, bytes):
             return piece  # Already in the format.
         if isinstance(piece, dict) and "data" in piece and piece.keys() <= _EVENT_KEYS:
-            return encode_event(**piece)
-        return encode_event(piece)
+            return encode_event(**piece, default=self._json_default)
+        return encode_event(piece, default=self._json_default)
 
     def discard(self) -> None:
         """The stream will not be sent, or no further."""
@@ -160,8 +173,12 @@ def encode_event(
     event: str | None = None,
     id: str | int | None = None,
     retry: int | None = None,
+    default: Default | None = None,
 ) -> bytes:
-    """Return one event as bytes. data None leaves it out: such an event only sets id or retry."""
+    """Return one event as bytes. data None leaves it out: such an event only sets id or retry.
+
+    default: the setting json_default.
+    """
     lines = []
     for name, value in (("event", event), ("id", id)):
         if value is not None:
@@ -172,6 +189,6 @@ def encode_event(
     if retry is not None:
         lines.append(f"retry: {int(retry)}\n")
     if data is not None:
-        text = data if isinstance(data, str) else dumps(data).decode()
+        text = data if isinstance(data, str) else dumps(data, default).decode()
         lines.extend(f"data: {line}\n" for line in _LINE_END.split(text))
     return ("".join(lines) + "\n").encode()

@@ -17,6 +17,7 @@ from typing import Any
 from ..config import Config
 from ..errors import HTTPError, PoolFull
 from ..headers import says_close
+from ..jsontext import is_record
 from ..log import escape
 from ..log import framework as log
 from .background import BackgroundTasks, TaskQueue
@@ -73,7 +74,8 @@ class Pipeline:
             if isinstance(value, HTTPResponse):
                 value.discard()
             request.response_status, request.response_headers = 200, None
-            return make_response(self._value_of_error(request, error), request)
+            value = self._value_of_error(request, error, _unwritten(request, error))
+            return make_response(value, request)
 
     def finish(self, request: Request) -> None:
         """The last byte is sent, or the client has left: call `on_finish`, close what is open."""
@@ -126,7 +128,8 @@ class Pipeline:
             return self._answer(request, value)
         except Exception as error:
             request.response_status, request.response_headers = 200, None
-            return self._answer(request, self._value_of_error(request, error))
+            value = self._value_of_error(request, error, _unwritten(request, error))
+            return self._answer(request, value)
 
     def _answer(self, request: TCPRequest, value: Any) -> Any:
         """Return what answers a handler's value."""
@@ -153,6 +156,8 @@ class Pipeline:
             value.prepare(request)
             return value.body.decode("utf-8", "replace")
         if value is None or isinstance(value, (dict, list, int, float, str, bytes)):
+            return value
+        if is_record(value):
             return value
         response = make_response(value)  # A generator, or a TypeError that says what is wrong.
         return response if isinstance(response, StreamResponse) else response.body
@@ -217,8 +222,13 @@ class Pipeline:
             request._error_code = None
         return new
 
-    def _value_of_error(self, request: Request, error: Exception | SystemExit) -> Any:
-        """Return what answers an exception; status and headers go to the request."""
+    def _value_of_error(
+        self, request: Request, error: Exception | SystemExit, what: str = "failed"
+    ) -> Any:
+        """Return what answers an exception; status and headers go to the request.
+
+        what: for the log line.
+        """
         request.response_headers = None
         request._error_code = None  # Of an earlier one.
         handler = self._error_handler(error)
@@ -245,7 +255,7 @@ class Pipeline:
             request.response_status = error.status
             request.response_headers = error.headers or None
             return error_body(error)
-        log.error("%s %s failed", request.method, escape(request.path), exc_info=error)
+        log.error("%s %s %s", request.method, escape(request.path), what, exc_info=error)
         request.response_status = 500
         request._error_code = "internal"
         body: dict[str, Any] = {
@@ -267,6 +277,13 @@ class Pipeline:
             if kind in handlers:
                 return handlers[kind]
         return handlers.get(error.status if isinstance(error, HTTPError) else 500)
+
+
+def _unwritten(request: Request, error: Exception) -> str:
+    """Return what happened to an answer: its traceback has no line of the user's."""
+    route = request.route
+    text = escape(text_of(error))
+    return f"failed: the answer of {route.name} ({route.place}) cannot be written: {text}"
 
 
 def _with_status(value: Any, status: int, code: str | None) -> Any:

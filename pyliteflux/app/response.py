@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from ..errors import HTTPError
 from ..headers import MutableHeaders
-from ..jsontext import dumps
+from ..jsontext import dumps, is_record, refuse
 from ..statuses import phrase
+from .context import json_default
 from .cookies import format_cookie
 
 JSON = "application/json"
@@ -161,7 +162,7 @@ class HTTPJSONResponse(HTTPResponse):
     def encode(self) -> None:
         """Serialize the data. Raises TypeError or ValueError where JSON cannot say it."""
         if self.json_encoder is None:
-            self.body = dumps(self.data)
+            self.body = dumps(self.data, _stand_in)
         else:
             encoder = self.json_encoder(ensure_ascii=False, allow_nan=False)
             self.body = encoder.encode(self.data).encode()
@@ -263,7 +264,7 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
     """
     kind = type(value)
     if kind is dict or kind is list:
-        response = HTTPResponse(dumps(value), 200, None, JSON)
+        response = HTTPResponse(dumps(value, _stand_in), 200, None, JSON)
     elif isinstance(value, HTTPResponse):
         response = value
         response.encode()
@@ -273,14 +274,14 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
         response = HTTPResponse(value.encode(), 200, None, TEXT)
     elif isinstance(value, (bytes, bytearray, memoryview)):
         response = HTTPResponse(bytes(value), 200, None, BYTES)
-    elif isinstance(value, (dict, list, int, float)):  # bool is an int
-        response = HTTPResponse(dumps(value), 200, None, JSON)
+    elif isinstance(value, (dict, list, int, float)) or is_record(value):  # bool is an int
+        response = HTTPResponse(dumps(value, _stand_in), 200, None, JSON)
     elif isinstance(value, Generator):
         response = StreamResponse(value)
     else:
         raise TypeError(
             f"the handler returned {kind_of(value)}; allowed are dict, list, int, float, bool, "
-            f"None, str, bytes, a generator, a response object, and (body, status), "
+            f"None, str, bytes, a dataclass, a generator, a response object, and (body, status), "
             f"(body, headers) or (body, status, headers)"
         )
     if request is not None:
@@ -296,6 +297,12 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
     if type(status) is not int or not 200 <= status <= 599:
         raise ValueError(f"{status!r} is no status that a handler may return (200 to 599)")
     return response
+
+
+def _stand_in(value: Any) -> Any:
+    """Ask the setting json_default what is written in the place of a value."""
+    default = json_default()
+    return refuse(value) if default is None else default(value)
 
 
 def _apply(response: HTTPResponse, value: Any, request: Any) -> None:

@@ -382,12 +382,13 @@ class MessageChannel(PushedChannel):
     def _start_stream(self, response: StreamResponse, request: TCPRequest) -> None:
         """Send each item of a generator as a message of its own, then one that says "end"."""
         data_type, id, wrap = request.data_type, request.message_id, self._wrap
+        default = self._service.config.json_default
         self.note(Kind.STREAM_STARTED)
         self._move(SENDING)
         self._sent = 0
         self._pull = StreamPull(
             response.pieces,
-            lambda item: encode_chunk(item, data_type, id, wrap),
+            lambda item: encode_chunk(item, data_type, id, wrap, default),
             response.discard,
             request,
             self._service.streams,

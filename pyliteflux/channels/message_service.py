@@ -91,12 +91,14 @@ class MessageService(Service):
             return answer
         data_type, id = request.data_type, request.message_id
         try:
-            return encode_answer(answer, data_type, id, request.wrap)
+            return encode_answer(answer, data_type, id, request.wrap, self.config.json_default)
         except (TypeError, ValueError) as error:
             request.response_status = 500
             log.error(
-                "TCP %s: the answer cannot be sent: %s",
+                "TCP %s: the answer of %s (%s) cannot be written: %s",
                 escape(request.command),
+                request.route.name,
+                request.route.place,
                 escape(str(error)),
                 extra={"request_id": request.request_id},
             )

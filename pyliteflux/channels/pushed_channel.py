@@ -155,7 +155,7 @@ class PushedChannel(Channel):
     def subscribe(self, name: str, since: Any, info: Any) -> None:
         """Have the topics subscribe this client. Raises HTTPError."""
         check_topic(name)
-        info = check_info(info)
+        info = check_info(info, self._service.config.json_default)
         if not self._keep_alive:
             raise HTTPError(400, "the connection ends with this answer: it can hear no topic")
         asked = self._subscribing

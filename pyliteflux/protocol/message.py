@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
 from ..errors import BadMessage
-from ..jsontext import dumps, loads
+from ..jsontext import Default, dumps, loads, plain
 from .framing import MAX_DEPTH, Frame
 from .scanners import bad_message
 
@@ -108,8 +108,6 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
         if not isinstance(value, dict):
             raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json")
     id = value.get("id", NO_ID)
-    if id is not NO_ID and not _can_be_echoed(id):
-        raise bad_message('"id" cannot be written as JSON again', "json")
     command = value.get("command")
     if not isinstance(command, str) or not command:
         if "command" not in value:
@@ -128,17 +126,6 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
 def _wrong_shape(fault: str, id: Any) -> BadMessage:
     known = {} if id is NO_ID else {"id": id}
     return bad_message(f"{fault}; {_JSON_SHAPE}", "json", **known)
-
-
-def _can_be_echoed(id: Any) -> bool:
-    """Half a surrogate pair and 1e999 are read but cannot be written: no answer would leave."""
-    if id is None or isinstance(id, int):
-        return True
-    try:
-        dumps(id)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_headers(value: Any) -> bool:
@@ -267,7 +254,13 @@ def _content(reader: _XmlReader) -> Any:
 # The other way: answers, streams and pushes to bytes.
 
 
-def encode_answer(value: Any, data_type: str, id: Any = NO_ID, wrap: Wrap | None = None) -> bytes:
+def encode_answer(
+    value: Any,
+    data_type: str,
+    id: Any = NO_ID,
+    wrap: Wrap | None = None,
+    default: Default | None = None,
+) -> bytes:
     """Return a handler's value as an answer in one format, ended by LF. Any thread.
 
     json: one line. With an id, a dict gets it as its ``"id"`` (the caller's dict is left as it
@@ -276,33 +269,34 @@ def encode_answer(value: Any, data_type: str, id: Any = NO_ID, wrap: Wrap | None
     anything else as JSON, None too (``null``, since many clients pass over an empty line).
     Bytes become text in json and xml, invalid UTF-8 replaced. Any other format, such as binary:
     a str or bytes as it is, None as nothing at all, anything else as a line of JSON.
-    wrap: what the framing makes of the answer; it gets it without the line end.
+    wrap: what the framing makes of the answer; it gets it without the line end. default: the
+    setting json_default.
     Raises TypeError or ValueError for a value that JSON cannot write.
     """
     if wrap is not None:
-        return _wrapped(value, data_type, id, wrap)
+        return _wrapped(value, data_type, id, wrap, default)
     if data_type == "json":
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         if id is NO_ID:
-            return dumps(value) + b"\n"
+            return dumps(value, default) + b"\n"
         if isinstance(value, dict):
-            return dumps({**value, "id": id}) + b"\n"
-        return dumps({"id": id, "data": value}) + b"\n"
+            return dumps({**value, "id": id}, default) + b"\n"
+        return dumps({"id": id, "data": value}, default) + b"\n"
     if data_type == "raw":
-        return _line(value)
+        return _line(value, default)
     if data_type == "xml":
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
-        return _xml_answer("response", value, id)
-    return _plain(value)
+        return _xml_answer("response", value, id, default)
+    return _as_it_is(value, default)
 
 
-def _wrapped(value: Any, data_type: str, id: Any, wrap: Wrap) -> bytes:
+def _wrapped(value: Any, data_type: str, id: Any, wrap: Wrap, default: Default | None) -> bytes:
     if data_type == "json" or data_type == "xml":
-        return wrap(encode_answer(value, data_type, id)[:-1])
+        return wrap(encode_answer(value, data_type, id, None, default)[:-1])
     if isinstance(value, (str, bytes)):
         return wrap(value.encode() if isinstance(value, str) else value)
-    return b"" if value is None and data_type != "raw" else wrap(dumps(value))
+    return b"" if value is None and data_type != "raw" else wrap(dumps(value, default))
 
 
 def encode_error(
@@ -324,27 +318,33 @@ def encode_error(
     return encode_answer(value, data_type, id, wrap)
 
 
-def encode_chunk(item: Any, data_type: str, id: Any = NO_ID, wrap: Wrap | None = None) -> bytes:
+def encode_chunk(
+    item: Any,
+    data_type: str,
+    id: Any = NO_ID,
+    wrap: Wrap | None = None,
+    default: Default | None = None,
+) -> bytes:
     """Return one item of a stream. Raises as `encode_answer` does. Any thread.
 
     json: ``{"type": "stream", "data": item, "id": ...}``. xml: ``<stream id="...">...</stream>``.
     Any other format: as an answer.
     """
     if data_type != "json" and data_type != "xml":
-        return encode_answer(item, data_type, id, wrap)
+        return encode_answer(item, data_type, id, wrap, default)
     if isinstance(item, bytes):
         item = item.decode(errors="replace")
     if data_type == "xml":
-        return _framed(_xml_answer("stream", item, id), wrap)
-    return _framed(_json_event("stream", {"data": item}, id), wrap)
+        return _framed(_xml_answer("stream", item, id, default), wrap)
+    return _framed(_json_event("stream", {"data": item}, id, default), wrap)
 
 
 def encode_end(data_type: str, id: Any = NO_ID, wrap: Wrap | None = None) -> bytes:
     """Return what ends a stream: ``{"type": "end"}`` or ``<end/>``; else nothing."""
     if data_type == "xml":
-        return _framed(_xml_answer("end", None, id), wrap)
+        return _framed(_xml_answer("end", None, id, None), wrap)
     if data_type == "json":
-        return _framed(_json_event("end", {}, id), wrap)
+        return _framed(_json_event("end", {}, id, None), wrap)
     return b""
 
 
@@ -353,25 +353,25 @@ def _framed(line: bytes, wrap: Wrap | None) -> bytes:
     return line if wrap is None else wrap(line[:-1])
 
 
-def _plain(value: Any) -> bytes:
+def _as_it_is(value: Any, default: Default | None) -> bytes:
     if value is None:
         return b""
     if isinstance(value, str):
         return value.encode()
-    return value if isinstance(value, bytes) else dumps(value) + b"\n"
+    return value if isinstance(value, bytes) else dumps(value, default) + b"\n"
 
 
-def _line(value: Any) -> bytes:
+def _line(value: Any, default: Default | None) -> bytes:
     if isinstance(value, str):
         value = value.encode()
     elif not isinstance(value, bytes):
-        value = dumps(value)
+        value = dumps(value, default)
     return bytes(value) if value.endswith(b"\n") else value + b"\n"
 
 
-def _json_event(type: str, value: dict[str, Any], id: Any) -> bytes:
+def _json_event(type: str, value: dict[str, Any], id: Any, default: Default | None) -> bytes:
     known = {} if id is NO_ID else {"id": id}
-    return dumps({"type": type, **value, **known}) + b"\n"
+    return dumps({"type": type, **value, **known}, default) + b"\n"
 
 
 # Names that every XML 1.0 parser takes, the fourth edition's too: ASCII, Latin-1 letters,
@@ -396,6 +396,10 @@ _ESCAPES = str.maketrans(
 )
 
 
+# What is written in a way of its own; anything else is what `plain` makes of it.
+_KINDS = (str, dict, list, tuple, int, float, type(None))
+
+
 @cache
 def _name() -> re.Pattern[str]:
     """What a name may be. Compiled for the first one that is not ASCII: that takes 4 ms."""
@@ -406,10 +410,16 @@ def _escape(text: str) -> str:
     return _not_xml.sub("\ufffd", text).translate(_ESCAPES)
 
 
-def xml_document(root: str, value: Any, attributes: dict[str, Any] | None = None) -> bytes:
+def xml_document(
+    root: str,
+    value: Any,
+    attributes: dict[str, Any] | None = None,
+    default: Default | None = None,
+) -> bytes:
     """Return ``<root attribute="...">value</root>`` and LF. Any thread.
 
-    Takes what JSON takes. Raises TypeError or ValueError for anything else.
+    Takes what JSON takes; what is nested too deeply for elements is written as its JSON text.
+    default: the setting json_default. Raises as `dumps` does, TypeError or ValueError.
     """
     text = "".join(
         f' {name}="{_escape(item if isinstance(item, str) else dumps(item).decode())}"'
@@ -417,43 +427,48 @@ def xml_document(root: str, value: Any, attributes: dict[str, Any] | None = None
     )
     parts: list[str] = []
     try:
-        _write(parts, root, text, value)
-    except RecursionError:
-        raise ValueError("nested too deeply for XML") from None
+        _write(parts, root, text, value, default)
+    except (TypeError, ValueError, RecursionError):
+        # JSON says what is wrong and where, or can write what elements cannot.
+        parts = []
+        _write(parts, root, text, dumps(value, default).decode(), None)
     return "".join(parts).encode() + b"\n"
 
 
-def _xml_answer(root: str, value: Any, id: Any) -> bytes:
-    return xml_document(root, value, None if id is NO_ID else {"id": id})
+def _xml_answer(root: str, value: Any, id: Any, default: Default | None) -> bytes:
+    return xml_document(root, value, None if id is NO_ID else {"id": id}, default)
 
 
-def _write(parts: list[str], name: str, attributes: str, value: Any) -> None:
-    """Append an element and all below it. Takes what JSON takes, and raises as JSON does."""
+def _write(
+    parts: list[str], name: str, attributes: str, value: Any, default: Default | None
+) -> None:
+    """Append an element and all below it. Takes what JSON takes, and raises where JSON does."""
+    if not isinstance(value, _KINDS):
+        _write(parts, name, attributes, plain(value, default), default)
+        return
     if value is None:
         parts.append(f"<{name}{attributes}/>")
         return
     parts.append(f"<{name}{attributes}>")
     if isinstance(value, dict):
         for key, item in value.items():
-            text = key if isinstance(key, str) else _scalar(key, "null")
+            text = _scalar(key, default)
             if _is_ascii_name(text) or _name().fullmatch(text):
-                _write(parts, text, "", item)
+                _write(parts, text, "", item, default)
             else:
-                _write(parts, "item", f' key="{_escape(text)}"', item)
+                _write(parts, "item", f' key="{_escape(text)}"', item, default)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _write(parts, "item", "", item)
+            _write(parts, "item", "", item, default)
     else:
-        parts.append(_escape(_scalar(value, "")))
+        parts.append(_escape(_scalar(value, default)))
     parts.append(f"</{name}>")
 
 
-def _scalar(value: Any, none: str) -> str:
+def _scalar(value: Any, default: Default | None) -> str:
     """Return the text of a value that has no parts, as JSON writes it but without quotes."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return none
-    if not isinstance(value, (bool, int, float)):
-        raise TypeError(f"{type(value).__name__} cannot be written as XML")
-    return dumps(value).decode()
+    if not isinstance(value, _KINDS):
+        return _scalar(plain(value, default), default)
+    if isinstance(value, (dict, list, tuple)):
+        raise TypeError("a key has parts")
+    return value if isinstance(value, str) else dumps(value).decode()

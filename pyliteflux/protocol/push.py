@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..jsontext import dumps, loads
+from ..jsontext import Default, dumps, loads
 from .http_response import encode_chunk
 from .message import Wrap, xml_document
 
@@ -19,14 +19,14 @@ from .message import Wrap, xml_document
 class Announcement:
     """One JSON object with a "type", as bytes, for any number of clients. Any thread.
 
-    json: the object and LF. Raises TypeError or ValueError at once for a value that JSON
-    cannot write.
+    json: the object and LF. default: the setting json_default.
+    Raises TypeError or ValueError at once for a value that JSON cannot write.
     """
 
     __slots__ = ("_event", "_event_chunk", "_wrapped", "_xml", "id", "json")
 
-    def __init__(self, type: str, **fields: Any) -> None:
-        self.json = dumps({"type": type, **fields}) + b"\n"
+    def __init__(self, type: str, default: Default | None = None, **fields: Any) -> None:
+        self.json = dumps({"type": type, **fields}, default) + b"\n"
         self.id: str = fields.get("id", "")
         self._xml: bytes | None = None
         self._event: bytes | None = None
@@ -45,6 +45,10 @@ class Announcement:
             # From the bytes, not from the message: its owner may have changed it since.
             try:
                 fields = loads(self.json)
+            except ValueError:
+                type = self.json[10 : self.json.index(b'"', 10)].decode()  # {"type": "push"...
+                self._xml = xml_document(type, self.json.decode().rstrip("\n"))
+            else:
                 type = fields.pop("type")
                 if "data" in fields:
                     content = fields.pop("data")
@@ -54,9 +58,6 @@ class Announcement:
                     ]
                     content = {name: fields.pop(name) for name in deep} or None
                 self._xml = xml_document(type, content, fields)
-            except ValueError:
-                type = self.json[10 : self.json.index(b'"', 10)].decode()  # {"type": "push"...
-                self._xml = xml_document(type, self.json.decode().rstrip("\n"))
         return self._xml  # Two threads may both build it, and build the same.
 
     def wrapped(self, wrap: Wrap, is_xml: bool) -> bytes:
@@ -96,11 +97,13 @@ class PushFrame(Announcement):
 
     __slots__ = ()
 
-    def __init__(self, message: Any, ack: str | None = None) -> None:
+    def __init__(
+        self, message: Any, ack: str | None = None, default: Default | None = None
+    ) -> None:
         if ack is None:
-            super().__init__("push", data=message)
+            super().__init__("push", default, data=message)
         else:
-            super().__init__("push", ack=ack, data=message)
+            super().__init__("push", default, ack=ack, data=message)
 
 
 class TopicFrame(Announcement):

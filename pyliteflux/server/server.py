@@ -310,7 +310,7 @@ class Server:
         """
         if ack:
             return self._push_acked(message, client_id, ack_timeout)
-        frame = PushFrame(message)
+        frame = PushFrame(message, default=self.config.json_default)
         runtime = self._runtime
         clients = self._hub.clients
         if client_id is None:
@@ -337,7 +337,7 @@ class Server:
         runtime, channel = self._runtime, self._hub.find(client_id)
         reactor = None if runtime is None else runtime.reactor
         ack = Ack(f"a{next(self._ack_ids)}", client_id, reactor)
-        frame = PushFrame(message, ack.id)
+        frame = PushFrame(message, ack.id, self.config.json_default)
         if runtime is None or channel is None:
             ack.end(GONE)
             return ack
@@ -358,7 +358,7 @@ class Server:
         Raises TypeError or ValueError for a message that JSON cannot write or a topic that
         cannot be one, PoolFull over push_backlog.
         """
-        data = dumps(message)
+        data = dumps(message, self.config.json_default)
         _check_topic(topic)
         runtime = self._runtime
         if runtime is None:

@@ -200,21 +200,16 @@ class ReturnValueTests(unittest.TestCase):
 
     def test_what_json_cannot_say_is_a_500(self) -> None:
         """A1."""
-        deep: list[Any] = []
-        for _ in range(100_000):
-            deep = [deep]
         circle: list[Any] = []
         circle.append(circle)
         for value in (
-            {"a": {1}}, {"a": b""}, [object()], float("nan"), [float("inf")], deep, circle,
-            {"a": "\ud800"}, "\ud800", {(1, 2): 3}, HTTPJSONResponse({1}),
+            {"a": {b""}}, {"a": b""}, [object()], float("nan"), [float("inf")], circle, {1},
+            {"a": "\ud800"}, "\ud800", {(1, 2): 3}, HTTPJSONResponse({1j}),
         ):  # fmt: skip
             with captured_logs() as logs:
                 response = answer(value)
             self.assertEqual(response.status, 500)
             self.assertEqual(len(logs.lines(logging.ERROR)), 1)
-        while deep:  # Its destructor would recurse on old versions.
-            deep = deep[0]
 
     def test_a_status_of_a_response_object_is_checked(self) -> None:
         for status in ("200", 20, 1000, 600, None, True, 200.0):

@@ -319,7 +319,7 @@ class TestRequestId(ServerTestCase):
         client.send('{"command": "odd", "id": 5}\n')
         answer = json.loads(client.read_line())
         self.assertEqual((answer["code"], answer["id"]), ("internal", 5))
-        self.assertEqual([self.ids_of("cannot be sent")], [ids])
+        self.assertEqual([self.ids_of("cannot be written")], [ids])
 
     def test_the_console_line_shows_it(self) -> None:
         """G2: what an operator reads, not only an attribute of the record."""

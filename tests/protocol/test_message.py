@@ -8,6 +8,8 @@ import random
 import sys
 import unittest
 import xml.etree.ElementTree as etree
+from datetime import date
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pyliteflux.errors import BadMessage
@@ -138,9 +140,13 @@ class ReadingJson(Reading):
         self.refuse("json", '{"id": null}', id=None)
         self.refuse("json", '{"id": ["x"], "command": "a", "headers": 1}', id=["x"])
 
-    def test_an_id_that_no_answer_could_hold_is_refused(self) -> None:
-        for id in ('"\\ud800"', "1e999", '{"\\udfff": 1}'):
-            self.refuse("json", f'{{"command": "a", "id": {id}}}', '"id" cannot')
+    def test_every_id_that_is_let_in_can_be_echoed(self) -> None:
+        self.refuse("json", '{"command": "a", "id": 1e999}', "beyond the range")
+        for text, id in (('"\\ud800"', "\ufffd"), ('{"\\udfff": 1}', {"\ufffd": 1})):
+            command = decode(Frame("json", f'{{"command": "a", "id": {text}}}'.encode()))
+            assert not isinstance(command, Signal)
+            self.assertEqual(command[2], id)
+            self.assertIn("\ufffd".encode(), encode_answer("x", "json", command[2]))
 
 
 class ReadingXml(Reading):
@@ -352,16 +358,39 @@ class Answers(unittest.TestCase):
     def test_what_json_cannot_write_is_an_error_in_every_format(self) -> None:
         circle: list[Any] = []
         circle.append(circle)
-        for value in ({1, 2}, object(), {"a": b"x"}, {(1, 2): 3}, [1j], float("nan"), circle):
+        for value in ({b"", 2}, object(), {"a": b"x"}, {(1, 2): 3}, [1j], float("nan"), circle):
             for data_type in ("json", "xml", "raw"):
                 text = f"{value!r} as {data_type}"
                 with self.subTest(text), self.assertRaises((TypeError, ValueError)):
                     encode_answer({"v": value}, data_type, 7)
 
-    def test_nesting_that_python_cannot_follow_is_a_value_error(self) -> None:
-        for data_type in ("json", "xml", "raw"):
-            with self.assertRaises(ValueError):
-                encode_answer(nested(200000), data_type)
+    def test_nesting_that_python_cannot_follow_is_written(self) -> None:
+        """As JSON, where it came in as JSON; elements cannot be nested so: they hold its text."""
+        json_text = b"[" * 200_000 + b"]" * 200_000
+        for data_type, answer in (
+            ("json", json_text + b"\n"),
+            ("raw", json_text + b"\n"),
+            ("xml", b"<response>" + json_text + b"</response>\n"),
+        ):
+            self.assertEqual(encode_answer(nested(200_000), data_type), answer)
+
+    def test_what_python_programs_hold_is_written_in_every_format(self) -> None:
+        value = {"when": date(2026, 12, 1), "all": {1}, "price": Decimal("1.10")}
+        self.assertEqual(
+            encode_answer(value, "xml"),
+            b"<response><when>2026-12-01</when><all><item>1</item></all><price>1.10</price>"
+            b"</response>\n",
+        )
+        text = b'{"when": "2026-12-01", "all": [1], "price": "1.10"}\n'
+        self.assertEqual(encode_answer(value, "json"), text)
+        self.assertEqual(encode_answer(value, "raw"), text)
+        for data_type in ("json", "raw", "xml"):
+            for encode in (encode_answer, encode_chunk):
+                data = encode({"v": [1j, {2j: 1}]}, data_type, default=str)  # type: ignore[operator]
+                self.assertIn(b"1j", data)
+                self.assertIn(b"2j", data)
+                with self.assertRaisesRegex(TypeError, r"v\[0\]: complex .* json_default"):
+                    encode({"v": [1j]}, data_type)  # type: ignore[operator]
 
     def test_numbers_of_an_enum_are_written_as_numbers(self) -> None:
         class Level(enum.IntEnum):
@@ -469,7 +498,7 @@ class Pushes(unittest.TestCase):
         self.assertEqual(frame.xml, b"<push><a>1</a></push>\n")
 
     def test_what_json_cannot_write_is_an_error_where_it_is_pushed(self) -> None:
-        for message in (object(), b"x", float("inf"), "\ud800", nested(200000)):
+        for message in (object(), b"x", float("inf"), "\ud800", {b""}):
             with self.assertRaises((TypeError, ValueError)):
                 PushFrame(message)
 
