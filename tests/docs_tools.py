@@ -658,7 +658,7 @@ def _advisories(tree: Tree, argument: str) -> list[str]:
 
 # A new generated part is one line here: name -> function(tree, argument) -> lines.
 def _close_reasons(tree: Tree, argument: str) -> list[str]:
-    reasons = _module(f"{PACKAGE}.reactor.transport").CloseReason
+    reasons = _module(f"{PACKAGE}.why").CloseReason
     levels = _module(f"{PACKAGE}.channels.journal").LEVELS
     rows = [
         (f"`{reason.name}`", reason.value, logging.getLevelName(levels.get(reason, logging.DEBUG)))

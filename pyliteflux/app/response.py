@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import HTTPError
+from ..filepiece import FilePiece
 from ..headers import MutableHeaders
 from ..jsontext import dumps, is_record, refuse
 from ..statuses import phrase
@@ -46,7 +47,7 @@ class HTTPResponse:
     __slots__ = ("status", "body", "content_type", "_headers", "__dict__")
 
     # What follows the body from files: bytes, or (descriptor, offset, count). See files.py.
-    segments: Any = ()
+    segments: Sequence[bytes | FilePiece] = ()
 
     def __init__(
         self,

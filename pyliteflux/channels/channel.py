@@ -20,8 +20,9 @@ from ..config import Config
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
 from ..reactor.loop import Reactor
-from ..reactor.transport import CloseReason, Transport
+from ..reactor.transport import Transport
 from ..reactor.workers import WorkerPool
+from ..why import CloseReason
 from ..word import Word
 from .journal import (
     ANSWERED,

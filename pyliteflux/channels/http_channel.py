@@ -27,8 +27,9 @@ from ..protocol.http_connection import CLOSED as PEER_IS_DONE
 from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Signal
 from ..protocol.http_head import METHODS, HttpLimits, RequestHead
 from ..protocol.http_response import CONTINUE, Heads, encode_error
-from ..reactor.transport import CloseReason, FileRange, Transport
+from ..reactor.transport import Transport
 from ..statuses import phrase
+from ..why import CloseReason
 from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service, State
 from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
@@ -476,7 +477,7 @@ class HttpChannel(Channel):
             if response.segments:
                 segments, response.segments = response.segments, ()
                 for piece in segments:
-                    transport.write(FileRange(*piece) if isinstance(piece, tuple) else piece)
+                    transport.write(piece)
         return True
 
     def _end_cycle(self) -> None:

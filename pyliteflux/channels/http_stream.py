@@ -24,8 +24,9 @@ from ..protocol.push import Announcement
 from ..push.push_queue import PushQueue
 from ..push.topics import Topics
 from ..reactor.loop import Reactor
-from ..reactor.transport import CloseReason, Transport
+from ..reactor.transport import Transport
 from ..reactor.workers import WorkerPool
+from ..why import CloseReason
 from .journal import Kind
 from .stream_pull import StreamPull
 

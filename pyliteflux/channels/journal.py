@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..log import escape
 from ..log import framework as log
-from ..reactor.transport import CloseReason
+from ..why import CloseReason
 from ..word import Word
 
 # So many events of a connection are kept at least; half as many more, and they are cut back.

@@ -35,7 +35,8 @@ from ..protocol.message import (
 from ..protocol.push import Announcement
 from ..protocol.scanners import bad_message
 from ..push.acks import ACKED
-from ..reactor.transport import CloseReason, Transport
+from ..reactor.transport import Transport
+from ..why import CloseReason
 from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
 from .journal import DETAIL_LIMIT, MESSAGE, Kind

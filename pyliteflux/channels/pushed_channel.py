@@ -17,8 +17,9 @@ from ..errors import HTTPError, ReactorClosed
 from ..protocol.push import Announcement, PushFrame
 from ..push.acks import GONE, TIMEOUT, Ack
 from ..push.push_queue import PushQueue
-from ..reactor.transport import CloseReason, Transport
+from ..reactor.transport import Transport
 from ..topicname import check_info, check_topic
+from ..why import CloseReason
 from .channel import CLOSED, CLOSING, HANDLING, Channel
 from .journal import Kind
 from .message_service import MessageService

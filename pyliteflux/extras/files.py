@@ -31,6 +31,7 @@ from ..app.conditions import (
 from ..app.ranges import ByteRange, RangeNotSatisfiable, parse_range
 from ..app.response import BYTES, JSON, HTTPResponse, RedirectResponse
 from ..errors import HTTPError, RouteError
+from ..filepiece import FilePiece
 from ..headers import check_field
 from ..jsontext import dumps
 from ..statuses import phrase
@@ -215,7 +216,7 @@ class FileResponse(HTTPResponse):
     def _send_one(self, part: ByteRange) -> None:
         self._length = part.length
         _advise(self._fd, part)
-        self.segments = ((self._fd, part.offset, part.length),)
+        self.segments = (FilePiece(self._fd, part.offset, part.length),)
         self._fd = -1  # The segment owns it from here on.
 
     def _send_parts(self, parts: list[ByteRange]) -> None:
@@ -224,7 +225,7 @@ class FileResponse(HTTPResponse):
         content_type = self.headers.get("Content-Type") or self.content_type or BYTES
         check_field("Content-Type", content_type)  # It does not pass the writer of the head.
         size = self._stat.st_size
-        segments: list[Any] = []
+        segments: list[bytes | FilePiece] = []
         # Seen by `discard` from the first moment: the next dup() may fail.
         self.segments = segments
         _advise(self._fd, parts[0])
@@ -237,7 +238,7 @@ class FileResponse(HTTPResponse):
             ).encode("latin-1")
             segments.append(head)
             # Each piece of a file closes its descriptor when it is sent.
-            segments.append((os.dup(self._fd), part.offset, part.length))
+            segments.append(FilePiece(os.dup(self._fd), part.offset, part.length))
             length += len(head) + part.length
             line_end = "\r\n"
         tail = f"\r\n--{boundary}--\r\n".encode()
@@ -251,8 +252,8 @@ class FileResponse(HTTPResponse):
         """Close what has not been handed on. Idempotent."""
         segments, self.segments = self.segments, ()
         for segment in segments:
-            if isinstance(segment, tuple):
-                os.close(segment[0])
+            if isinstance(segment, FilePiece):
+                segment.close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

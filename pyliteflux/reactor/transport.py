@@ -29,6 +29,8 @@ import struct
 import sys
 from typing import Any, Protocol
 
+from ..filepiece import FilePiece
+from ..why import CloseReason
 from ..word import Word
 from .loop import READ, WRITE, Reactor
 
@@ -68,34 +70,6 @@ def _held_by_kernel(sock: socket.socket) -> int:
         return int.from_bytes(fcntl.ioctl(sock, _QUEUE_SIZE, b"\0\0\0\0"), sys.byteorder)
     except OSError:
         return 0
-
-
-class CloseReason(Word):
-    """Why a connection ended: for the log, the statistics and `server.why`.
-
-    Where several things happened it is the first, the cause: who breaks the protocol and is
-    reset for not reading our answer has broken the protocol.
-    """
-
-    DONE = "the conversation was over"
-    PEER_CLOSED = "the peer closed"
-    PEER_RESET = "the peer reset the connection"
-    PEER_GONE = "the peer's machine or network does not answer any more"
-    PROTOCOL_ERROR = "the peer broke the protocol"
-    IDLE_TIMEOUT = "nothing was asked for too long"
-    EVICTED = "it was idle, and the server needed its place"
-    READ_TIMEOUT = "a request or message did not arrive in time"
-    HANDLER_TIMEOUT = "a handler did not return in time"
-    SEND_TIMEOUT = "the peer took no bytes for too long"
-    LINGER_TIMEOUT = "the peer did not close after our last answer"
-    PING_TIMEOUT = "the client missed its heartbeats"
-    DISCONNECTED = "the application ended it"
-    REFUSED = "on_connect refused the client"
-    SLOW_CLIENT = "the peer was too slow for what is pushed to it"
-    STREAM_FAILED = "a stream failed before its end"
-    BUSY = "the server had no room for it"
-    SHUTDOWN = "the server was stopped"
-    INTERNAL_ERROR = "an error of ours"
 
 
 # What recv and send say where nobody has answered: the kernel's probes and repeats gave up.
@@ -169,29 +143,6 @@ class Nobody:
 NOBODY = Nobody()
 
 
-class FileRange:
-    """A piece of an open file to be sent by the kernel. Owns its descriptor.
-
-    offset, count: bytes. `close` is called when it is sent or given up.
-    """
-
-    __slots__ = ("fd", "offset", "count")
-
-    def __init__(self, fd: int, offset: int, count: int) -> None:
-        self.fd = fd
-        self.offset = offset
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
 class Life(Word):
     """How far a transport is on its way to the end."""
 
@@ -254,7 +205,7 @@ class Transport:
         self._high_water = high_water
         self._low_water = low_water
         # A list, not a deque: an empty deque costs 600 bytes for every idle connection.
-        self._unsent: list[bytes | memoryview | FileRange] = []
+        self._unsent: list[bytes | memoryview | FilePiece] = []
         self._flush_due = False
         self._interest = 0  # What the selector watches for now: READ | WRITE.
         self._was_congested = False
@@ -414,7 +365,7 @@ class Transport:
 
     # --- out
 
-    def write(self, data: bytes | FileRange) -> bool:
+    def write(self, data: bytes | FilePiece) -> bool:
         """Queue bytes, or a piece of a file, for the end of this turn. Never blocks.
 
         Returns whether it is congested now, as `is_congested` tells at any time.
@@ -423,7 +374,7 @@ class Transport:
         if reactor.debug:
             reactor.check_thread()
         if self.life is not OPEN or not size:
-            if isinstance(data, FileRange):
+            if isinstance(data, FilePiece):
                 data.close()
             return False
         if not self._unsent:
@@ -485,7 +436,7 @@ class Transport:
         try:
             while unsent and budget > 0:
                 piece = unsent[0]
-                if isinstance(piece, FileRange):
+                if isinstance(piece, FilePiece):
                     sent = self._send_file(piece)
                 elif len(unsent) > 1:
                     sent = self._send_together(piece)
@@ -536,7 +487,7 @@ class Transport:
         taken, size = 1, len(piece)
         while taken < len(unsent):
             following = unsent[taken]
-            if isinstance(following, FileRange) or size + len(following) > GATHER:
+            if isinstance(following, FilePiece) or size + len(following) > GATHER:
                 break
             size += len(following)
             taken += 1
@@ -549,7 +500,7 @@ class Transport:
             unsent[:taken] = [memoryview(piece)[sent:]]
         return sent
 
-    def _send_file(self, piece: FileRange) -> int:
+    def _send_file(self, piece: FilePiece) -> int:
         """Let the kernel send from the file. Return what was taken."""
         count = min(piece.count, SENDFILE_PIECE)
         if _HAS_SENDFILE:
@@ -574,7 +525,7 @@ class Transport:
             del self._unsent[0]
         return sent
 
-    def _copy_file(self, piece: FileRange, count: int) -> int:
+    def _copy_file(self, piece: FilePiece, count: int) -> int:
         """Do by hand what sendfile() does; return 0 at the end of the file."""
         # Every range has a descriptor of its own, but dup() shares the position: it is set
         # before each read. (pread() would do, but Windows has none.)
@@ -629,7 +580,7 @@ class Transport:
             self._interest = 0
             self._reactor.unregister(self)
         for piece in self._unsent:
-            if isinstance(piece, FileRange):
+            if isinstance(piece, FilePiece):
                 piece.close()
         self._unsent.clear()
         self.size = 0

@@ -41,9 +41,10 @@ from ..push.hub import Hub
 from ..push.topics import Topics
 from ..reactor.acceptor import Acceptor, listen
 from ..reactor.loop import Reactor
-from ..reactor.transport import CloseReason, Transport
+from ..reactor.transport import Transport
 from ..reactor.watchdog import Watchdog
 from ..reactor.workers import WorkerPool
+from ..why import CloseReason
 from .abandoned import log_abandoned
 from .access_log import AccessLog
 

@@ -26,7 +26,7 @@ from pyliteflux.channels.journal import (
     add_note,
     trim,
 )
-from pyliteflux.reactor.transport import CloseReason
+from pyliteflux.why import CloseReason
 from tests.fakes import Simulation
 from tests.support import captured_logs
 

@@ -29,7 +29,7 @@ from pyliteflux import (
 )
 from pyliteflux.__main__ import _setting
 from pyliteflux.protocol.push import Announcement, PushFrame
-from pyliteflux.reactor.transport import CloseReason
+from pyliteflux.why import CloseReason
 from tests.fakes import Peer, Simulation
 from tests.support import ServerTestCase, captured_logs, make_server, wait_until
 

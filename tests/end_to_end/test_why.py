@@ -21,7 +21,7 @@ from pyliteflux import EventStream, HTTPJSONResponse, HTTPResponse, Router, Stre
 from pyliteflux.channels.http_channel import HttpChannel
 from pyliteflux.channels.journal import Kind, Story
 from pyliteflux.channels.message_channel import FIRST_MESSAGE_TIMEOUT
-from pyliteflux.reactor.transport import CloseReason
+from pyliteflux.why import CloseReason
 from tests.fakes import Peer, Simulation
 from tests.support import ServerTestCase, captured_logs, wait_until
 

@@ -16,6 +16,7 @@ from pyliteflux import Config, FileResponse, HTTPError, RouteError
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import RedirectResponse, make_response
 from pyliteflux.extras.files import StaticFiles, attachment, guess_type
+from pyliteflux.filepiece import FilePiece
 from pyliteflux.headers import Headers
 
 CONTENT = bytes(range(256)) * 4
@@ -33,10 +34,9 @@ def content_of(response: FileResponse) -> bytes:
     """Return what the server would send, and close it as the server does."""
     pieces = [response.body]
     for segment in response.segments:
-        if isinstance(segment, tuple):
-            fd, offset, count = segment
-            os.lseek(fd, offset, os.SEEK_SET)
-            pieces.append(os.read(fd, count))
+        if isinstance(segment, FilePiece):
+            os.lseek(segment.fd, segment.offset, os.SEEK_SET)
+            pieces.append(os.read(segment.fd, segment.count))
         else:
             pieces.append(segment)
     response.discard()
@@ -247,7 +247,7 @@ class Descriptors(DirectoryTestCase):
     def test_discard_closes_all_and_may_come_twice(self) -> None:
         response, fd = self.opened()
         make_response(response, request_for(range="bytes=0-0,2-2,4-4"))
-        fds = [segment[0] for segment in response.segments if isinstance(segment, tuple)]
+        fds = [piece.fd for piece in response.segments if isinstance(piece, FilePiece)]
         self.assertEqual(len(fds), 3)
         self.assertEqual(len(set(fds)), 3)
         response.discard()
@@ -263,8 +263,9 @@ class Descriptors(DirectoryTestCase):
         make_response(response, request_for())
         (segment,), response.segments = response.segments, ()
         del response
-        self.assertTrue(is_open(segment[0]))
-        os.close(segment[0])
+        self.assertTrue(is_open(segment.fd))
+        segment.close()
+        self.assertFalse(is_open(segment.fd))
 
     def test_no_file_is_kept_for_an_answer_without_content(self) -> None:
         for request in (

@@ -14,17 +14,11 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+from pyliteflux.filepiece import FilePiece
 from pyliteflux.reactor import transport as transport_module
 from pyliteflux.reactor.loop import Reactor
-from pyliteflux.reactor.transport import (
-    CLOSED,
-    FINISHING,
-    PIECE_COST,
-    SEND_BUDGET,
-    CloseReason,
-    FileRange,
-    Transport,
-)
+from pyliteflux.reactor.transport import CLOSED, FINISHING, PIECE_COST, SEND_BUDGET, Transport
+from pyliteflux.why import CloseReason
 from tests.fakes import FakeClock, FakeSelector, FakeSocket, Network, Peer, run_until
 from tests.support import captured_logs
 
@@ -153,7 +147,7 @@ class Writing(SimulatedCase):
         self.transport.close(CloseReason.DONE)
         read, write = os.pipe()
         os.close(write)
-        self.transport.write(FileRange(read, 0, 1))
+        self.transport.write(FilePiece(read, 0, 1))
         self.transport.write(b"x")
         self.turn()
         with self.assertRaises(OSError):
@@ -464,7 +458,7 @@ class Files(RealCase):
     def check_range(self) -> None:
         fd = self.file(self.CONTENT)
         self.transport.write(b"head")
-        self.transport.write(FileRange(fd, 1000, 1_500_000))
+        self.transport.write(FilePiece(fd, 1000, 1_500_000))
         self.transport.write(b"tail")
         self.assertEqual(self.transport.size, 1_500_008)
         data = self.read_all(1_500_008)
@@ -492,7 +486,7 @@ class Files(RealCase):
             self.setUp()
             with mock.patch.object(transport_module, "_HAS_SENDFILE", has_sendfile):
                 fd = self.file(self.CONTENT)
-                self.transport.write(FileRange(fd, 0, len(self.CONTENT)))
+                self.transport.write(FilePiece(fd, 0, len(self.CONTENT)))
                 self.reactor.run_once()
                 os.truncate(self.path, 1000)
                 data = self.read_all(len(self.CONTENT))
@@ -502,7 +496,7 @@ class Files(RealCase):
 
     def test_a_connection_that_ends_gives_its_files_back(self) -> None:
         fd = self.file(self.CONTENT)
-        self.transport.write(FileRange(fd, 0, len(self.CONTENT)))
+        self.transport.write(FilePiece(fd, 0, len(self.CONTENT)))
         self.reactor.run_once()
         self.transport.abort(CloseReason.SEND_TIMEOUT)
         self.assert_closed(fd)

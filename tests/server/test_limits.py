@@ -24,9 +24,9 @@ from pyliteflux.protocol.http_body import WIRE_ALLOWANCE, WIRE_FACTOR, ChunkedBo
 from pyliteflux.protocol.http_head import DEFAULT_LIMITS
 from pyliteflux.reactor import transport as transport_module
 from pyliteflux.reactor.loop import Reactor
-from pyliteflux.reactor.transport import CloseReason
 from pyliteflux.reactor.workers import WorkerPool
 from pyliteflux.server import runtime as runtime_module
+from pyliteflux.why import CloseReason
 from tests.fakes import FakeClock, FakeSelector, InlinePool, Network, Peer, Simulation
 from tests.support import (
     Client,

@@ -21,9 +21,10 @@ from pyliteflux.push.hub import Hub
 from pyliteflux.push.topic_log import TopicLog
 from pyliteflux.reactor.loop import WRITE, Reactor
 from pyliteflux.reactor.timers import TimerHandle
-from pyliteflux.reactor.transport import CloseReason, Transport
+from pyliteflux.reactor.transport import Transport
 from pyliteflux.reactor.waker import Waker
 from pyliteflux.reactor.workers import WorkerPool
+from pyliteflux.why import CloseReason
 from tests.simulation.command import run_world
 
 MOST_WORLDS = 150  # Until a planted bug that has not come out has stayed hidden.
