@@ -107,9 +107,19 @@ _FLAG = "True or False"
 
 SETTINGS: dict[str, Setting] = {
     # Where to listen.
-    "http_host": _row("127.0.0.1", _text, "a host name or address", "address of the HTTP port"),
+    "http_host": _row(
+        "127.0.0.1",
+        _text,
+        "a host name or address",
+        "address of the HTTP port; localhost is IPv4 and IPv6",
+    ),
     "http_port": _row(8000, _port, "0 to 65535", "HTTP port; 0 takes a free one"),
-    "tcp_host": _row("127.0.0.1", _text, "a host name or address", "address of the TCP port"),
+    "tcp_host": _row(
+        "127.0.0.1",
+        _text,
+        "a host name or address",
+        "address of the TCP port; localhost is IPv4 and IPv6",
+    ),
     "tcp_port": _row(8001, _port, "0 to 65535", "TCP port; 0 takes a free one"),
     "reuse_port": _row(False, _flag, _FLAG, "SO_REUSEPORT: several processes share the ports"),
     "backlog": _row(1024, _count, _COUNT, "connections the kernel holds until we accept them"),

@@ -87,7 +87,8 @@ class Client:
         """receive_buffer: bytes that the kernel keeps for us, to be a slow reader sooner."""
         self._buffer = b""
         self._timeout = timeout
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             if receive_buffer is not None:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -443,6 +444,18 @@ def captured_logs() -> Iterator[LogCapture]:
     finally:
         logger.removeHandler(capture)
         logger.propagate = propagates
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = unittest.skipUnless(_has_ipv6(), "this machine has no ::1")
 
 
 class ServerTestCase(unittest.TestCase):

@@ -20,14 +20,18 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from ..log import framework as log
+from .address import address_of
 from .loop import READ, Reactor
 from .timers import TimerHandle
 
 # Out of something that others may give back. Anything else is about one connection.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_LOOPBACK = ("127.0.0.1", "::1")
+# What says that there is no IPv4, or no IPv6, here.
+_NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, socket.EAI_FAMILY, socket.EAI_NONAME}
+_TRIES = 16  # To find a port that is free on both.
 _LOG_INTERVAL = 1.0  # seconds between two lines about the same trouble
 
 # How long handshakes that have begun may take to end before a listener is closed, in seconds:
@@ -83,6 +87,44 @@ def listen(
         raise _explained(error, host, port) from None
 
 
+def listen_on(
+    host: str,
+    port: int,
+    backlog: int,
+    reuse_port: bool = False,
+    socket_factory: Callable[..., socket.socket] = socket.socket,
+) -> list[socket.socket]:
+    """Return listening sockets: one as `listen` makes it, or for "localhost" one of each family.
+
+    A client that is told "localhost" may try 127.0.0.1 or ::1 first, and what it reaches must be
+    this server both times (RFC 6761 section 6.3). So the port is the same on both, also where it
+    is 0; a family that this machine does not have is left out. Raises OSError as `listen` does.
+    """
+    if host.lower() != "localhost":
+        return [listen(host, port, backlog, reuse_port, socket_factory)]
+    found: list[socket.socket] = []
+    for tries_left in reversed(range(1 if port else _TRIES)):
+        chosen = port
+        try:
+            for address in _LOOPBACK:
+                try:
+                    sock = listen(address, chosen, backlog, reuse_port, socket_factory)
+                except OSError as error:
+                    if error.errno in _NO_SUCH_FAMILY and (found or address != _LOOPBACK[-1]):
+                        continue
+                    raise
+                found.append(sock)
+                chosen = sock.getsockname()[1]
+            break
+        except OSError as error:
+            while found:
+                found.pop().close()
+            # The port that is free on the one is taken on the other: another one may not be.
+            if error.errno != errno.EADDRINUSE or not tries_left:
+                raise
+    return found
+
+
 def _explained(error: OSError, host: str, port: int) -> OSError:
     """Return an OSError of the same kind whose text names the address and what to do."""
     where = f"{host}:{port}"
@@ -126,7 +168,7 @@ def _refuse_handshakes(sock: socket.socket) -> bool:
 class Acceptor:
     """Turns a listening socket into connections. Reactor thread only.
 
-    on_connection: called with each new non-blocking socket and its peer's address.
+    on_connection: called with each new non-blocking socket and its peer's (host, port).
     max_accepts: connections in one turn. pause: seconds to stay away when out of descriptors.
     """
 
@@ -134,7 +176,7 @@ class Acceptor:
         self,
         reactor: Reactor,
         sock: socket.socket,
-        on_connection: Callable[[socket.socket, Any], None],
+        on_connection: Callable[[socket.socket, tuple[str, int]], None],
         max_accepts: int = 64,
         pause: float = 0.1,
     ) -> None:
@@ -173,7 +215,7 @@ class Acceptor:
                 self._most_last -= 1
                 if self._most_last <= 0:
                     self.close()
-            self._on_connection(sock, address)
+            self._on_connection(sock, address_of(address))
             if not self.is_open:
                 return
 

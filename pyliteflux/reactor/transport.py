@@ -32,6 +32,7 @@ from typing import Any, Protocol
 from ..filepiece import FilePiece
 from ..why import CloseReason
 from ..word import Word
+from .address import address_of
 from .loop import READ, WRITE, Reactor
 
 # What an unsent piece costs beside its bytes, about: a list entry and an object. Without it a
@@ -612,6 +613,14 @@ class Transport:
             self._sock.setsockopt(level, name, value)
         except OSError:
             pass
+
+    @property
+    def local_address(self) -> tuple[str, int] | None:
+        """Our end of the connection, (host, port); None where it has gone."""
+        try:
+            return address_of(self._sock.getsockname())
+        except OSError:
+            return None
 
     def __repr__(self) -> str:
         peer: Any = "closed"

@@ -39,7 +39,7 @@ from ..push.clients import Client
 from ..push.hooks import HookCalls, Hooks
 from ..push.hub import Hub
 from ..push.topics import Topics
-from ..reactor.acceptor import Acceptor, listen
+from ..reactor.acceptor import Acceptor, listen_on
 from ..reactor.loop import Reactor
 from ..reactor.transport import Transport
 from ..reactor.watchdog import Watchdog
@@ -112,7 +112,7 @@ class Runtime:
                 selector, clock, config.slow_callback_ms / 1000, config.debug
             )
         except BaseException:
-            for sock in listeners.values():
+            for _, sock in listeners:
                 sock.close()
             raise
         self._burst = Burst(reactor, hub)
@@ -152,8 +152,9 @@ class Runtime:
         self.http.make_room = self._make_room
         accept = {"http": self._accept_http, "tcp": self._accept_tcp}
         self.addresses: dict[str, tuple[Any, ...]] = {}
-        for name, sock in listeners.items():
-            self.addresses[name] = sock.getsockname()
+        for name, sock in listeners:
+            # Of "localhost" the first is told: the port of the other family is the same.
+            self.addresses.setdefault(name, sock.getsockname()[:2])
             {"http": self.http, "tcp": self.tcp}[name].address = self.addresses[name]
             self._acceptors.append(
                 Acceptor(reactor, sock, accept[name], config.max_accepts, config.accept_pause)
@@ -177,22 +178,21 @@ class Runtime:
 
     def _listen(
         self, protocols: str, socket_factory: Callable[..., socket.socket]
-    ) -> dict[str, socket.socket]:
-        """Bind every port that is asked for, or none."""
+    ) -> list[tuple[str, socket.socket]]:
+        """Bind every port that is asked for, or none. Of a name there may be one in each family."""
         config = self._config
         wanted = {
             "http": (config.http_host, config.http_port),
             "tcp": (config.tcp_host, config.tcp_port),
         }
-        listeners: dict[str, socket.socket] = {}
+        listeners: list[tuple[str, socket.socket]] = []
         try:
             for name, (host, port) in wanted.items():
                 if protocols in (name, "both"):
-                    listeners[name] = listen(
-                        host, port, config.backlog, config.reuse_port, socket_factory
-                    )
+                    found = listen_on(host, port, config.backlog, config.reuse_port, socket_factory)
+                    listeners += [(name, sock) for sock in found]
         except BaseException:
-            for sock in listeners.values():
+            for _, sock in listeners:
                 sock.close()
             raise
         return listeners

@@ -11,12 +11,21 @@ import os
 import socket
 import sys
 import unittest
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-from pyliteflux.reactor.acceptor import HANDSHAKE_TIME, Acceptor, _refuse_handshakes, listen
+from pyliteflux.reactor.acceptor import (
+    HANDSHAKE_TIME,
+    Acceptor,
+    _refuse_handshakes,
+    listen,
+    listen_on,
+)
+from pyliteflux.reactor.address import address_of
 from pyliteflux.reactor.loop import Reactor
 from tests.fakes import FakeClock, FakeSelector, FakeSocket, Network, Peer, run_until
-from tests.support import captured_logs
+from tests.support import captured_logs, needs_ipv6
 
 
 class Listening(unittest.TestCase):
@@ -86,6 +95,66 @@ class RefusingHandshakes(unittest.TestCase):
         sock = FakeSocket(Network())
         sock.close()
         self.assertFalse(_refuse_handshakes(sock))  # type: ignore[arg-type]
+
+
+class Families(unittest.TestCase):
+    def test_an_address_is_a_pair_of_whatever_family(self) -> None:
+        """`client-address-is-a-pair`."""
+        for told, pair in (
+            (("127.0.0.1", 5), ("127.0.0.1", 5)),
+            (("::1", 5, 0, 0), ("::1", 5)),
+            (("::ffff:127.0.0.1", 5, 0, 0), ("127.0.0.1", 5)),
+            (("fe80::1%eth0", 5, 0, 2), ("fe80::1%eth0", 5)),
+            (("::ffff:0:1", 5, 0, 0), ("::ffff:0:1", 5)),  # Not a mapped one.
+        ):
+            self.assertEqual(address_of(told), pair)
+
+    def sockets(self, fail: Callable[[Any, Any], int]) -> Callable[..., Any]:
+        """Return a factory of sockets whose `bind` fails with what fail(family, times) says."""
+        binds: Counter[Any] = Counter()
+
+        class Socket(socket.socket):
+            def bind(self, address: Any) -> None:
+                binds[self.family] += 1
+                code = fail(self.family, binds[self.family])
+                if code:
+                    raise OSError(code, os.strerror(code))
+                super().bind(address)
+
+        return Socket
+
+    def on_localhost(self, factory: Any = socket.socket, port: int = 0) -> list[Any]:
+        found = listen_on("localhost", port, 5, socket_factory=factory)
+        for sock in found:
+            self.addCleanup(sock.close)
+        return [sock.family for sock in found]
+
+    @needs_ipv6
+    def test_a_family_that_is_not_there_is_left_out(self) -> None:
+        for missing, other in (
+            (socket.AF_INET6, socket.AF_INET),
+            (socket.AF_INET, socket.AF_INET6),
+        ):
+            for code in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                fail = self.sockets(lambda family, _, m=missing, c=code: c if family == m else 0)
+                with self.subTest(missing=missing, code=code):
+                    self.assertEqual(self.on_localhost(fail), [other])
+        with self.assertRaisesRegex(OSError, "no such address"):
+            self.on_localhost(self.sockets(lambda *_: errno.EADDRNOTAVAIL))
+
+    @needs_ipv6
+    def test_a_free_port_that_the_other_family_has_given_away_is_not_taken(self) -> None:
+        six = socket.AF_INET6
+        taken = self.sockets(lambda family, n: errno.EADDRINUSE if family == six and n < 4 else 0)
+        self.assertEqual(self.on_localhost(taken)[0], socket.AF_INET)
+        never = self.sockets(lambda family, _: errno.EADDRINUSE if family == six else 0)
+        with self.assertRaisesRegex(OSError, "the port is in use"):
+            self.on_localhost(never)
+
+    def test_one_address_is_one_socket(self) -> None:
+        found = listen_on("127.0.0.1", 0, 5)
+        self.addCleanup(found[0].close)
+        self.assertEqual(len(found), 1)
 
 
 class Accepting(unittest.TestCase):
