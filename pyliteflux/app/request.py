@@ -86,7 +86,9 @@ class Request(Scope):
     path_params: dict[str, Any]
     headers: Headers
     body: bytes
+    # Who asked, and who is at the other end of the connection: behind a proxy two. (host, port)
     client_address: tuple[Any, ...]
+    peer_address: tuple[Any, ...]
     route: Route
     config: Config
     started = inf  # time.monotonic() when it was whole.
@@ -138,6 +140,15 @@ class Request(Scope):
         """The client's address as "host:port": the id that `push_message` takes (T8)."""
         return f"{self.client_address[0]}:{self.client_address[1]}"
 
+    @property
+    def connection_id(self) -> str:
+        """The id of the connection that it came by, for `server.why` and in the log: "host:port".
+
+        The `client_id`, but where a middleware has put another client in its place: then it is
+        the proxy's, and what one proxy passes on of many clients has the same one.
+        """
+        return f"{self.peer_address[0]}:{self.peer_address[1]}"
+
     @lazy
     def bg(self) -> BackgroundTasks:
         """Background tasks that run after the handler has returned: `bg.add(function, ...)`."""
@@ -164,6 +175,8 @@ class HTTPRequest(Request):
     # Of a route with stream=True: the body as it arrives (body_stream.py).
     stream: BodyStream | None = None
     is_secure = False  # A trusted proxy may say otherwise.
+    # What a trusted proxy took off the path: "/app" where it passes /app/users on as /users.
+    root_path = ""
     _body = b""
 
     def __init__(
@@ -191,7 +204,7 @@ class HTTPRequest(Request):
         self.headers = Headers() if headers is None else headers
         if body:
             self._body = body
-        self.client_address = client_address
+        self.client_address = self.peer_address = client_address
         self.host = host
         self.version = version
         self.path_params = {} if path_params is None else path_params
@@ -308,8 +321,15 @@ class HTTPRequest(Request):
 
     @property
     def url(self) -> str:
-        """The whole URL, as the client would write it."""
-        return f"{self.scheme}://{self.host}{self.target if self.target[:1] == '/' else ''}"
+        """The whole URL, as the client would write it: the target URI of RFC 9112 section 3.3.
+
+        What a trusted proxy has said of scheme, host and prefix is in it. Its host is the word
+        of the client, or of the proxy.
+        """
+        target, path = self.target, self.raw_path
+        scheme = "https" if target[:6].lower() == "https:" else self.scheme
+        query = target[target.find("?") :] if "?" in target else ""  # No authority has one.
+        return f"{scheme}://{self.host}{self.root_path}{'' if path == '*' else path}{query}"
 
 
 class TCPRequest(Request):
@@ -339,7 +359,7 @@ class TCPRequest(Request):
         self.data_type = data_type
         self.raw = self.body = raw
         self.headers = Headers() if headers is None else headers
-        self.client_address = client_address
+        self.client_address = self.peer_address = client_address
         self.config = Config() if config is None else config
         self.message_id: Any = None  # Echoed in the answer where the message gave one.
         # How to cut what follows, once this is answered without an error.

@@ -311,7 +311,7 @@ class HttpChannel(Channel):
             self.address,
             head.path,
             head.query,
-            head.host,
+            head.host or self._own_host(),
             head.version,
             params,
             service.config,
@@ -349,6 +349,16 @@ class HttpChannel(Channel):
             return True
         self._body = b""
         return False
+
+    def _own_host(self) -> str:
+        """Return the host that a client has asked which names none: the address it came to.
+
+        HTTP/1.0 has no Host, and 1.1 may leave it empty. RFC 9112 section 3.3 lets a server
+        fill in what the connection says.
+        """
+        host, port = self._transport.local_address or self._service.address
+        host = f"[{host}]" if ":" in host else host
+        return str(host) if port == 80 else f"{host}:{port}"
 
     def _options_of_server(self, head: RequestHead) -> None:
         """OPTIONS *: what this server can do at all (RFC 9110 section 9.3.7)."""

@@ -88,7 +88,8 @@ class HttpStream:
         self._cleanup = cleanup
         self._topics = topics
         self._queue: PushQueue | None = None  # Of a topic: what the transport has no room for.
-        self.client_id = request.client_id
+        # Not the client's: many that one proxy stands for may have the same.
+        self.client_id = request.connection_id
         self.topics: dict[str, int] | None = None
         self.close_reason: CloseReason | None = None
         self._transport = transport

@@ -329,7 +329,7 @@ class StaticFiles:
         # Relative links of the page need the slash. An empty first segment has been refused,
         # so this cannot begin with two slashes, which would be another host.
         query = f"?{request.query_string}" if request.query_string else ""
-        return RedirectResponse(f"{request.raw_path}/{query}", 301)
+        return RedirectResponse(f"{request.root_path}{request.raw_path}/{query}", 301)
 
     def _answer_file(self, request: Any, root: str, path: str) -> HTTPResponse:
         headers = {"X-Content-Type-Options": "nosniff"}

@@ -28,6 +28,7 @@ _X_FIELDS = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forw
 # More hops than this between us and the client are not looked at.
 _MAX_HOPS = 32
 # RFC 7239 section 4. No two alternatives begin alike, so this is linear.
+_BLANK = re.compile(r"[ \t]*").match
 _PAIR = re.compile(rf'[ \t]*({TOKEN})=(?:({TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*').match
 _ESCAPE = re.compile(r"\\(.)")
 # An IPv4 address or a bracketed IPv6 one, with or without a port; or a bare IPv6 address.
@@ -36,6 +37,10 @@ _NODE = re.compile(
 ).fullmatch
 _HOST = re.compile(r"([A-Za-z0-9._\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?").fullmatch
 _PORT = re.compile(r"[0-9]{1,5}").fullmatch
+# Segments without what a browser would resolve, or take for another host. No comma: a list has it.
+_PREFIX = re.compile(
+    r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9\-._~!$&'()*+;=:@]|%[0-9A-Fa-f]{2})+)+/?"
+).fullmatch
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -57,30 +62,44 @@ class ProxyHeadersMiddleware(Middleware):
     writes one of them, so somebody else wrote the other.
 
     Of several X-Forwarded-Proto, -Host or -Port the last counts, which the nearest proxy wrote.
-    client_address gets port 0 where the field names none. Raises ValueError for what is no
-    address or network. On TCP it does nothing.
+    client_address gets port 0 where the field names none; `peer_address` and `connection_id` stay
+    the proxy's. Raises ValueError for what is no address or network. On TCP it does nothing.
+
+    prefix: read X-Forwarded-Prefix too, whatever the style, into `request.root_path`: what the
+    proxy took off the path. Only where asked for, as most proxies know nothing of this field and
+    pass on what a client wrote, and a cache would keep a redirect that begins so.
     """
 
-    def __init__(self, trusted: Iterable[str] = ("127.0.0.1", "::1"), style: str = "auto") -> None:
+    def __init__(
+        self,
+        trusted: Iterable[str] = ("127.0.0.1", "::1"),
+        style: str = "auto",
+        prefix: bool = False,
+    ) -> None:
         if isinstance(trusted, str):
             trusted = [trusted]
         self._trusted: list[Network] = [ipaddress.ip_network(item) for item in trusted]
         if style not in STYLES:
             raise ValueError(f"style {style!r} is none of {', '.join(STYLES)}")
         self._style = style
+        self._prefix = prefix
 
     def process_request(self, request: Any) -> Any:
         """Rewrite what the request says about its origin. Raises HTTPError 400."""
         if request.protocol != "http":
             return None
-        peer = _parse_address(str(request.client_address[0]))
+        peer = _parse_address(str(request.peer_address[0]))
         if peer is None or not self._is_trusted(peer):
             return None
         headers = request.headers
+        if self._prefix:
+            prefix = _last(headers, "x-forwarded-prefix")
+            if prefix and _PREFIX(prefix):
+                request.root_path = prefix.rstrip("/")
         has_forwarded = self._style != "x-forwarded" and "forwarded" in headers
         has_x = self._style != "forwarded" and any(name in headers for name in _X_FIELDS)
         if has_forwarded and has_x:
-            raise HTTPError(400, "both Forwarded and X-Forwarded fields")
+            raise HTTPError(400, "both Forwarded and X-Forwarded fields: style= chooses one")
         if has_forwarded:
             self._apply_forwarded(request, headers.get("forwarded") or "")
         elif has_x:
@@ -169,23 +188,31 @@ def _parse_forwarded(field: str) -> list[_Hop] | None:
     """Return the hops of a Forwarded field, the first proxy's first; None for bad grammar."""
     hops: list[_Hop] = []
     pairs: dict[str, str] = {}
+    is_empty = True  # Nothing of this element has been seen.
     at, end = 0, len(field)
-    while at < end:
+    while at <= end:
         match = _PAIR(field, at)
         if match is None:
-            return None
-        name, token, quoted = match.groups()
-        if name.lower() in pairs:
-            return None  # Once for each hop: RFC 7239 section 4.
-        pairs[name.lower()] = _ESCAPE.sub(r"\1", quoted) if token is None else token
-        at = match.end()
+            # RFC 7239 section 4 lets a pair be empty, RFC 9110 section 5.6.1.2 an element.
+            at = _blank_end(field, at)
+        else:
+            name, token, quoted = match.groups()
+            if name.lower() in pairs:
+                return None  # Once for each hop: RFC 7239 section 4.
+            pairs[name.lower()] = _ESCAPE.sub(r"\1", quoted) if token is None else token
+            at = match.end()
         separator = field[at : at + 1]
         if separator not in ("", ",", ";"):
             return None
+        is_empty = is_empty and not pairs and separator != ";"
         if separator != ";":
-            hops.append(_Hop(pairs.get("for"), pairs.get("proto"), pairs.get("host")))
-            pairs = {}
+            if not is_empty:  # Of ";" alone it is a proxy that says nothing.
+                hops.append(_Hop(pairs.get("for"), pairs.get("proto"), pairs.get("host")))
+            pairs, is_empty = {}, True
         at += 1
-        if separator and at >= end:
-            return None  # A separator with nothing behind it.
     return hops
+
+
+def _blank_end(field: str, at: int) -> int:
+    match = _BLANK(field, at)
+    return at if match is None else match.end()

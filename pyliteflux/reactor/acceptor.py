@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from ..log import framework as log
 from .address import address_of

@@ -66,10 +66,11 @@ def write_lines(waiting: deque[tuple[Any, ...]]) -> None:
     lines = []
     while waiting:
         request, status, size, milliseconds = waiting.popleft()
-        line = (
-            f'{request.client_id} "{request.method} {escape(request.target)}" '
-            f"{status} {size} {milliseconds:.1f}ms"
-        )
+        who = request.client_id
+        if request.peer_address is not request.client_address:
+            who = f"{who} via {request.connection_id}"  # Behind a proxy: what the log's closes say.
+        target = escape(request.target).replace('"', "\\x22")  # Or it could end its field.
+        line = f'{who} "{request.method} {target}" {status} {size} {milliseconds:.1f}ms'
         lines.append((line, request.request_id))
         if len(lines) == BATCH:
             console.write_access(lines)

@@ -450,7 +450,10 @@ class Server:
 
     @property
     def http_address(self) -> tuple[Any, ...] | None:
-        """(host, port) of the HTTP port, the real one where 0 was asked for; None without."""
+        """(host, port) of the HTTP port, the real one where 0 was asked for; None without.
+
+        Of "localhost" the IPv4 address where there is one; the other has the same port.
+        """
         return self._addresses.get("http")
 
     @property
@@ -476,9 +479,11 @@ class Server:
     def why(self, client_id: str) -> Story | None:
         """Return what a connection of either protocol went through, and why it closed.
 
-        client_id: ``request.client_id``, "host:port". Any thread; also after `stop`, until the
-        next `run`. Of an id that was used twice it is the newest. None where it is not known, or
-        not any more: so many closed connections are kept as closed_connections_kept says.
+        client_id: ``request.connection_id``, "host:port"; ``request.client_id`` is the same, but
+        where a middleware has put another client in the place of a proxy. Any thread; also
+        after `stop`, until the next `run`. Of an id that was used twice it is the newest. None
+        where it is not known, or not any more: so many closed connections are kept as
+        closed_connections_kept says.
         """
         runtime, journal = self._runtime, self._journal
         return (runtime and runtime.story(client_id)) or journal.find(client_id)

@@ -144,6 +144,16 @@ class HTTPRequestTests(unittest.TestCase):
         request = HTTPRequest("GET", "/a?b=c", host="example.org:80")
         self.assertEqual(request.url, "http://example.org:80/a?b=c")
 
+    def test_the_connection_keeps_its_own_address(self) -> None:
+        """T8: who puts another client in the place of a proxy changes client_address alone."""
+        for request in (
+            HTTPRequest(client_address=("::1", 5)),
+            TCPRequest("a", client_address=("::1", 5)),
+        ):
+            self.assertEqual((request.client_id, request.connection_id), ("::1:5", "::1:5"))
+            request.client_address = ("9.9.9.9", 0)
+            self.assertEqual((request.peer_address, request.connection_id), (("::1", 5), "::1:5"))
+
 
 class TCPRequestTests(unittest.TestCase):
     def test_it_has_the_names_of_an_http_request(self) -> None:

@@ -453,6 +453,10 @@ class StaticPaths(DirectoryTestCase):
         response = self.files(request_for("GET", "/static/sub?a=1&b=2", "sub"))
         self.assertIsInstance(response, RedirectResponse)
         self.assertEqual(response.headers["Location"], "/static/sub/?a=1&b=2")
+        behind_proxy = request_for("GET", "/static/sub", "sub")
+        behind_proxy.root_path = "/app"
+        response = self.files(behind_proxy)
+        self.assertEqual(response.headers["Location"], "/app/static/sub/")
         self.files = StaticFiles(self.directory / "root", index=None)
         self.assert_refused("sub/")
         self.assert_refused("sub")

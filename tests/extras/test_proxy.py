@@ -138,6 +138,18 @@ class Forwarded(unittest.TestCase):
             "for=unknown;proto=https": ("127.0.0.1:4000", "https://inner/"),
             "for=_hidden, for=10.1.2.3": ("10.1.2.3:0", "http://inner/"),
             "proto=https": ("127.0.0.1:4000", "https://inner/"),
+            # `forwarded-trailing-semicolon`: RFC 7239 section 4 lets a pair be empty, and RFC
+            # 9110 section 5.6.1.2 an element of a list.
+            "for=203.0.113.7;proto=https;": ("203.0.113.7:0", "https://inner/"),
+            ";for=203.0.113.7 ; ;proto=https; ": ("203.0.113.7:0", "https://inner/"),
+            "for=203.0.113.7;;proto=https , for=10.1.2.3;": ("203.0.113.7:0", "https://inner/"),
+            "for=203.0.113.7,": ("203.0.113.7:0", "http://inner/"),
+            ",for=203.0.113.7 , ,\tfor=10.1.2.3": ("203.0.113.7:0", "http://inner/"),
+            "": ("127.0.0.1:4000", "http://inner/"),
+            " , ": ("127.0.0.1:4000", "http://inner/"),
+            # An element that says nothing was written by a proxy that says nothing.
+            "for=203.0.113.7, ;": ("127.0.0.1:4000", "http://inner/"),
+            "for=203.0.113.7, ;, for=10.1.2.3": ("10.1.2.3:0", "http://inner/"),
         }
         for value, (client_id, url) in table.items():
             with self.subTest(value):
@@ -152,10 +164,9 @@ class Forwarded(unittest.TestCase):
             "for",
             "for=",
             "=x",
-            "for=1.2.3.4;;proto=https",
             "for=1.2.3.4;for=5.6.7.8",
-            "for=1.2.3.4,",
-            ",for=1.2.3.4",
+            "for=1.2.3.4;;for=5.6.7.8",
+            "for=1.2.3.4; x",
             "for=[2001:db8::1]",
             'for="a"b',
             "for = 1.2.3.4",
@@ -171,11 +182,53 @@ class Forwarded(unittest.TestCase):
             'for="' + "a" * 1_000_000,
             "for=" + "a" * 1_000_000 + "@",
             " " * 1_000_000 + "@",
+            "; " * 500_000 + "@",
+            ", " * 500_000 + "@",
         ):
             with self.assertRaises(HTTPError):
                 ask(("Forwarded", value))
         request = ask(("Forwarded", ",".join(["for=10.0.0.1"] * 100_000)))
         self.assertEqual(request.client_address, ("10.0.0.1", 0))
+
+
+class Prefix(unittest.TestCase):
+    def ask(self, value: str, peer: str = "127.0.0.1", prefix: bool = True) -> HTTPRequest:
+        fields = Headers([("X-Forwarded-Prefix", value)])
+        request = HTTPRequest("GET", "/a?b", fields, client_address=(peer, 4000), host="inner")
+        ProxyHeadersMiddleware(TRUSTED, prefix=prefix).process_request(request)
+        return request
+
+    def test_what_the_proxy_took_off_the_path_is_in_the_url(self) -> None:
+        for value, root_path in (
+            ("/app", "/app"),
+            ("/app/", "/app"),
+            ("/a/b", "/a/b"),
+            ("/%E6%95%B0/a.b", "/%E6%95%B0/a.b"),
+            ("/.well-known", "/.well-known"),
+            ("/evil, /app", "/app"),  # The nearest proxy wrote the last.
+        ):
+            with self.subTest(value):
+                request = self.ask(value)
+                self.assertEqual(request.root_path, root_path)
+                self.assertEqual(request.url, f"http://inner{root_path}/a?b")
+                self.assertEqual(request.path, "/a")
+
+    def test_what_is_no_prefix_is_left_out(self) -> None:
+        for value in (
+            "", "/", "app", "//evil.example", "/a//b", "/..", "/a/../b", "/a/.", "/.", "/a b",
+            "/a?b", "/a#b", "http://evil.example/", "/\\evil.example", "/%", "/%zz", "/a\tb",
+            "/\xe9", "/app,",
+        ):  # fmt: skip
+            with self.subTest(value):
+                self.assertEqual(self.ask(value).root_path, "")
+
+    def test_it_is_read_from_named_proxies_and_where_it_is_asked_for(self) -> None:
+        self.assertEqual(self.ask("/app", peer="192.0.2.1").root_path, "")
+        self.assertEqual(self.ask("/app", prefix=False).root_path, "")
+
+    def test_a_hostile_one_is_read_in_linear_time(self) -> None:
+        for value in ("/a" * 500_000 + "?", "/%41" * 250_000 + "%", "/" + "." * 1_000_000 + "?"):
+            self.assertEqual(self.ask(value).root_path, "")
 
 
 class Styles(unittest.TestCase):
