@@ -5,6 +5,10 @@ Nothing is installed at import: a `Server` attaches a console handler when it ru
 it away when it has stopped. Whatever came from the network passes `escape` first, so that
 no peer can forge a line or send colours to a terminal (CVE-2020-7694).
 
+The rule: a line costs its writer nothing but the line. Whatever a handler, a filter or a
+value's own `__repr__` raises ends in `_emit`, and while a server runs another thread does the
+writing (log_writer.py).
+
 Chapter: docs/running.md.
 """
 
@@ -16,11 +20,14 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from types import FrameType
 from typing import Any, TextIO
 
-framework = logging.getLogger("pyliteflux.server")
-access = logging.getLogger("pyliteflux.server.access")  # A line for each request.
+from .log_writer import LogWriter, forget_in_child
+
 application = logging.getLogger("pyliteflux.app")
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -38,6 +45,162 @@ def one_line(text: str) -> str:
 def escape(text: str) -> str:
     """Return a peer's text fit for a log line: backslashes too, so that no escape is forged."""
     return one_line(text.replace("\\", "\\\\"))
+
+
+class GuardedLogger:
+    """A front of a `logging.Logger` for the framework: no call of it raises, or blocks a server.
+
+    Any thread. The methods and arguments are those of `logging.Logger`.
+    """
+
+    __slots__ = ("logger", "isEnabledFor")
+
+    def __init__(self, name: str) -> None:
+        self.logger = logging.getLogger(name)
+        self.isEnabledFor = self.logger.isEnabledFor
+
+    def log(self, level: int, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at `level`."""
+        if self.isEnabledFor(level):
+            _emit(self.logger, level, message, args, **kw)
+
+    def debug(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at DEBUG."""
+        self.log(logging.DEBUG, message, *args, **kw)
+
+    def info(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at INFO."""
+        self.log(logging.INFO, message, *args, **kw)
+
+    def warning(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at WARNING."""
+        self.log(logging.WARNING, message, *args, **kw)
+
+    def error(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at ERROR."""
+        self.log(logging.ERROR, message, *args, **kw)
+
+    def exception(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at ERROR with the traceback of the exception being handled."""
+        self.log(logging.ERROR, message, *args, exc_info=True, **kw)
+
+
+framework = GuardedLogger("pyliteflux.server")
+access = GuardedLogger("pyliteflux.server.access")  # A line for each request.
+
+# So many lines that wait keep the exception and the context they were logged with, for handlers
+# and filters that look at them. Both keep requests alive, bodies and all: the lines behind them
+# have only their text.
+KEPT_WHOLE = 64
+_Write = tuple[Callable[..., object], Callable[[Any], object], Any]
+_OUR_FILE = (lambda: None).__code__.co_filename
+
+
+def _emit(
+    logger: logging.Logger,
+    level: int,
+    message: Any,
+    args: tuple[Any, ...],
+    exc_info: Any = None,
+    stack_info: bool = False,
+    stacklevel: int = 1,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Make a record and hand it to the writer. Whatever that raises costs the line (X2)."""
+    try:
+        if isinstance(exc_info, BaseException):
+            exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+        elif exc_info and not isinstance(exc_info, tuple):
+            exc_info = sys.exc_info()
+        frame = _caller(stacklevel)
+        stack = None
+        if stack_info:
+            lines = "".join(traceback.format_stack(frame)).rstrip()
+            stack = f"Stack (most recent call last):\n{lines}"
+        code = frame.f_code
+        place = code.co_filename, frame.f_lineno
+        record = logger.makeRecord(
+            logger.name, level, *place, message, args, exc_info, code.co_name, extra, stack
+        )
+        _tag_with_request_id(record)
+        record.msg = _text_of(record)  # Now: what the arguments say may change, or be given back.
+        record.args = None
+        if writer.backlog < KEPT_WHOLE:
+            job: _Write = copy_context().run, logger.handle, record
+        else:
+            if record.exc_info:
+                record.exc_text = _trace_of(record)
+                record.exc_info = None
+            job = _call, logger.handle, record
+        writer.put(_write, job)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        writer.put(_complain, error)
+
+
+def _caller(level: int) -> FrameType:
+    """Return the frame that logs: the first one outside this module, or further out."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (frame.f_code.co_filename == _OUR_FILE or level > 1):
+        level -= frame.f_code.co_filename != _OUR_FILE
+        frame = frame.f_back
+    return frame
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    """Return the message with its arguments, or without them where one of them cannot be told."""
+    try:
+        return record.getMessage()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"{record.msg!s} (its arguments cannot be written: {type(error).__name__})"
+
+
+def _trace_of(record: logging.LogRecord) -> str:
+    return logging.Formatter().formatException(record.exc_info or (None, None, None))
+
+
+def _call(function: Callable[[Any], object], argument: Any) -> None:
+    function(argument)
+
+
+def _write(job: _Write) -> None:
+    """Hand a record to its handlers. On the writer's thread, where there is one."""
+    run, handle, record = job
+    try:
+        run(handle, record)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        _complain(error)
+
+
+_has_complained = False
+
+
+def _complain(error: BaseException) -> None:
+    """Logging itself has failed: say so once, where `logging` tells its own failures."""
+    global _has_complained
+    if _has_complained or not logging.raiseExceptions or sys.stderr is None:
+        return
+    _has_complained = True
+    try:
+        print("pyliteflux: logging failed, and a line is lost:", file=sys.stderr)
+        traceback.print_exception(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        pass  # There is nobody left to tell.
+
+
+def _report_dropped(count: int) -> None:
+    framework.warning("%d log lines were dropped: they were not written fast enough", count)
+
+
+writer = LogWriter(_report_dropped)
+forget_in_child(writer)
 
 
 class _OneLine:
@@ -103,12 +266,11 @@ class _Logger:
             console.show_user_lines()
         if not application.isEnabledFor(level):
             return
-        kw.setdefault("stacklevel", 3)  # Name the caller of info(), not this module.
         if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
             safe: list[Any] = [{key: _safe(value) for key, value in args[0].items()}]  # %(name)s
         else:
             safe = [_safe(value) for value in args]
-        application.log(level, one_line(str(message)), *safe, **kw)
+        _emit(application, level, _safe(message), tuple(safe), **kw)
 
 
 Logger = _Logger()
@@ -127,7 +289,7 @@ class _LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
-        if record.name.startswith(framework.name):
+        if record.name.startswith(framework.logger.name):
             # We escape at the source, so the line ends here are our own: a stack, say.
             text = _INDENT.join(one_line(part) for part in text.split("\n"))
         else:
@@ -137,8 +299,8 @@ class _LineFormatter(logging.Formatter):
         line = f"{self.formatTime(record, self.datefmt)} {record.levelname}{tag} {text}"
         if self._colours and record.levelname in _COLOURS:
             line = f"{_COLOURS[record.levelname]}{line}{_RESET}"
-        if record.exc_info:
-            trace = self.formatException(record.exc_info)
+        if record.exc_info or record.exc_text:
+            trace = record.exc_text or _trace_of(record)
             # Each line of the traceback is escaped for itself: its line ends are ours.
             line += "".join(_INDENT + one_line(part) for part in trace.split("\n"))
         if record.stack_info:
@@ -178,9 +340,9 @@ class Console:
         with self._lock:
             self._servers.append(info)
             if self._levels is None:
-                self._levels = (framework.level, application.level)
+                self._levels = (framework.logger.level, application.level)
                 application.addFilter(_tag_with_request_id)
-                framework.addFilter(_tag_with_request_id)
+                framework.logger.addFilter(_tag_with_request_id)
             self._add_handler(colours)
             self._set_levels(debug)
 
@@ -197,7 +359,9 @@ class Console:
         package = logging.getLogger("pyliteflux")
         if self._handler is not None or logging.getLogger().handlers or package.handlers:
             return
-        stream: TextIO = sys.stderr
+        stream: TextIO | None = sys.stderr
+        if stream is None or stream.closed:
+            return  # ``2>&-``, pythonw: there is nobody to tell.
         coloured = colours == "always" or (colours == "auto" and stream.isatty())
         self._handler = logging.StreamHandler(stream)
         self._handler.setFormatter(_LineFormatter(coloured))
@@ -211,11 +375,11 @@ class Console:
                 self._set_levels(False)
                 return
             if self._levels is not None:
-                framework.setLevel(self._levels[0])
+                framework.logger.setLevel(self._levels[0])
                 application.setLevel(self._levels[1])
                 self._levels = None
             application.removeFilter(_tag_with_request_id)
-            framework.removeFilter(_tag_with_request_id)
+            framework.logger.removeFilter(_tag_with_request_id)
             if self._handler is not None and not self._is_pinned:
                 logging.getLogger("pyliteflux").removeHandler(self._handler)
                 self._handler = None
@@ -231,7 +395,9 @@ class Console:
         if (
             isinstance(handler, logging.StreamHandler)
             and package.handlers == [handler]
-            and not (access.handlers or framework.handlers or logging.getLogger().handlers)
+            and not (
+                access.logger.handlers or framework.logger.handlers or logging.getLogger().handlers
+            )
         ):
             now = time.strftime("%H:%M:%S")
             text = "".join(f"{now} INFO [{request_id}] {line}\n" for line, request_id in lines)
@@ -246,11 +412,11 @@ class Console:
         assert self._levels is not None
         # Silence is for information: a warning or an error is never the framework chatting.
         if not any(self._servers):
-            framework.setLevel(logging.WARNING)
+            framework.logger.setLevel(logging.WARNING)
         elif self._program_decides():
-            framework.setLevel(self._levels[0])
+            framework.logger.setLevel(self._levels[0])
         else:
-            framework.setLevel(logging.DEBUG if debug else logging.INFO)
+            framework.logger.setLevel(logging.DEBUG if debug else logging.INFO)
         if self._levels[1] == logging.NOTSET and not self._program_decides():
             application.setLevel(logging.DEBUG)
 

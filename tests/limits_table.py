@@ -279,10 +279,12 @@ LIMITS = (
     ),
     Limit(
         18,
-        "handlers and middlewares that raise",
-        "500 that says nothing but its request id; the traceback is in the log",
+        "handlers, middlewares, hooks, framers, log handlers that raise",
+        "500 that says nothing but its request id; the traceback is in the log. Whatever they "
+        "raise, KeyboardInterrupt alone excepted: it is the second Ctrl-C",
         {"debug": False},
         (
+            "server.test_raised_anywhere.Raised",
             "app.test_pipeline.TestHttp.test_exceptions_end_here",
             f"{_FAULTS}.Handlers.test_what_handlers_raise_does_not_use_up_the_pool",
             "end_to_end.test_features.DebugPageTests.test_never_without_debug",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pyliteflux import Router, Server
+from pyliteflux.log import writer
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 10.0  # Seconds until something that does not happen has failed.
@@ -406,6 +407,7 @@ class LogCapture(logging.Handler):
 
     def lines(self, level: int = logging.DEBUG) -> list[str]:
         """Return the messages from this level up, each with its traceback if it has one."""
+        writer.flush(DEADLINE)  # What a server has logged is written by a thread of its own.
         with self._changed:
             return [_text(record) for record in self.records if record.levelno >= level]
 
@@ -427,7 +429,9 @@ class LogCapture(logging.Handler):
 
 def _text(record: logging.LogRecord) -> str:
     text = record.getMessage()
-    if record.exc_info:
+    if record.exc_text:
+        text += "\n" + record.exc_text
+    elif record.exc_info:
         text += "\n" + logging.Formatter().formatException(record.exc_info)
     return text
 
@@ -442,6 +446,7 @@ def captured_logs() -> Iterator[LogCapture]:
     try:
         yield capture
     finally:
+        writer.flush(DEADLINE)
         logger.removeHandler(capture)
         logger.propagate = propagates
 

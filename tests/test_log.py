@@ -135,7 +135,7 @@ class ConsoleTests(unittest.TestCase):
         """C7, N1."""
 
         def state() -> Any:
-            loggers = (PACKAGE, framework, access, application)
+            loggers = (PACKAGE, framework.logger, access.logger, application)
             return [(one.level, list(one.handlers), list(one.filters)) for one in loggers]
 
         before = state()

@@ -75,7 +75,12 @@ class BackgroundTask(Scope):
     @property
     def name(self) -> str:
         """What log lines call it: the function's name."""
-        return getattr(self._function, "__qualname__", None) or repr(self._function)
+        try:
+            return getattr(self._function, "__qualname__", None) or repr(self._function)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # Its own __repr__ fails; a log line needs a name all the same.
+            return type(self._function).__name__
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the end and return the function's value, or raise what it raised.

@@ -43,13 +43,20 @@ def text_of(error: BaseException) -> str:
     """Return the text of an exception, fit to be sent, whatever it makes of itself."""
     try:
         return _sendable(str(error))
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return "(it has no text: its __str__ failed)"
 
 
 def traceback_of(error: BaseException) -> list[str]:
     """Return the traceback as lines that can be sent."""
-    return [_sendable(line) for line in traceback.format_exception(error)]
+    try:
+        return [_sendable(line) for line in traceback.format_exception(error)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # `traceback` is ready for an Exception of the error's __str__ alone.
+        return ["(its traceback cannot be told)"]
 
 
 def _sendable(text: str) -> str:

@@ -144,7 +144,7 @@ class EventStream(StreamResponse):
         if on_close is not None:
             try:
                 on_close()
-            except Exception:
+            except BaseException:
                 log.exception("on_close of an EventStream failed")
 
     def pieces(self) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 The rule: `handle` always returns an answer. Whatever a handler or a middleware raises ends
 here as a response and at most one logged traceback; the client is told nothing of it (A5).
+Whatever: a GeneratorExit or a CancelledError ends the server as little as a ValueError does.
+Only KeyboardInterrupt goes on (on a worker, as far as the worker): it is the second Ctrl-C.
 It runs on a worker, or on the reactor thread for a route that never blocks; it does not know
 which.
 
@@ -56,7 +58,7 @@ class Pipeline:
     # --- HTTP
 
     def handle(self, request: HTTPRequest) -> HTTPResponse:
-        """Return the response to a request, ready to be sent. Never raises an Exception."""
+        """Return the response to a request, ready to be sent. Raises KeyboardInterrupt alone."""
         context = Context()
         response = context.run(self._handle, request)
         if type(response) is HTTPResponse and not request.entered and not request.has_files:
@@ -70,9 +72,11 @@ class Pipeline:
         value = self._run(request, self._middlewares.chains["http"])
         try:
             return make_response(value, request)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if isinstance(value, HTTPResponse):
-                value.discard()
+                _discard(value)
             request.response_status, request.response_headers = 200, None
             value = self._value_of_error(request, error, _unwritten(request, error))
             return make_response(value, request)
@@ -96,14 +100,16 @@ class Pipeline:
             if place <= request.entered:
                 try:
                     on_finish(request)
-                except Exception:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
                     log.exception("%s.on_finish failed", name)
         request.close()
 
     # --- TCP
 
     def handle_message(self, request: TCPRequest) -> Any:
-        """Return what answers a TCP message. Never raises an Exception.
+        """Return what answers a TCP message. Raises KeyboardInterrupt alone.
 
         A value to be encoded, its status and its code put in (T5), or a StreamResponse; what
         became of the message says `request.response_status`.
@@ -126,7 +132,9 @@ class Pipeline:
             return value  # As most are: there is nothing to put into it.
         try:
             return self._answer(request, value)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             request.response_status, request.response_headers = 200, None
             value = self._value_of_error(request, error, _unwritten(request, error))
             return self._answer(request, value)
@@ -176,7 +184,9 @@ class Pipeline:
                 value = handler(request)
             if type(value) is tuple:
                 value = split_tuple(value, request)
-        except (Exception, SystemExit) as error:  # A sys.exit() ends neither us nor M4.
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # Neither a sys.exit() nor a CancelledError ends us or M4.
             failed = True
             value = self._value_of_error(request, error)
         request.has_returned = True
@@ -209,7 +219,9 @@ class Pipeline:
             if type(new) is tuple:
                 request._error_code = None
                 return split_tuple(new, request)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return self._value_of_error(request, error)
         if new is None and value is not None:
             if id(process) not in self._warned_of:
@@ -222,9 +234,7 @@ class Pipeline:
             request._error_code = None
         return new
 
-    def _value_of_error(
-        self, request: Request, error: Exception | SystemExit, what: str = "failed"
-    ) -> Any:
+    def _value_of_error(self, request: Request, error: BaseException, what: str = "failed") -> Any:
         """Return what answers an exception; status and headers go to the request.
 
         what: for the log line.
@@ -245,7 +255,9 @@ class Pipeline:
                 if isinstance(value, HTTPResponse):  # It replaces all, as in `_respond`.
                     request.response_status, request.response_headers = 200, None
                 return value
-            except (Exception, SystemExit) as second:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as second:
                 request.response_headers = None
                 error = second
         if isinstance(error, PoolFull):
@@ -279,11 +291,21 @@ class Pipeline:
         return handlers.get(error.status if isinstance(error, HTTPError) else 500)
 
 
-def _unwritten(request: Request, error: Exception) -> str:
+def _unwritten(request: Request, error: BaseException) -> str:
     """Return what happened to an answer: its traceback has no line of the user's."""
     route = request.route
     text = escape(text_of(error))
     return f"failed: the answer of {route.name} ({route.place}) cannot be written: {text}"
+
+
+def _discard(response: HTTPResponse) -> None:
+    """Give up a response that cannot be sent; its generator may have its own idea of that."""
+    try:
+        response.discard()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        log.exception("a response could not be given up")
 
 
 def _with_status(value: Any, status: int, code: str | None) -> Any:

@@ -45,7 +45,13 @@ def run_on_reactor(
     asker: Asker,
 ) -> None:
     """Run the handler here and now: for routes whose author promised that it never blocks."""
-    asker.respond(handle(request))
+    try:
+        answer = handle(request)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # As a worker does.
+        answer = error
+    asker.respond(answer)
 
 
 def run_on_workers(

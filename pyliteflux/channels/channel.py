@@ -337,7 +337,7 @@ class Channel:
         self.note(Kind.DEADLINE, "stream_step_timeout")
         self._transport.abort(CloseReason.STREAM_FAILED)
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """A bug of ours came up while a call for this connection ran: it cannot go on."""
         self._transport.on_failure(error)
 

@@ -194,7 +194,7 @@ class HttpStream:
         else:
             self._disconnect(then)
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """A bug of ours came up while a call for this stream ran: its connection cannot go on."""
         self._transport.on_failure(error)
 
@@ -324,6 +324,11 @@ class HttpStream:
 
     def _run_disconnect(self, then: Callable[[Any], object] | None) -> None:
         # A copy: `on_finish` may be running in the request's context at the same time.
-        self._request.context.copy().run(self._response.discard)
+        try:
+            self._request.context.copy().run(self._response.discard)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            log.exception("closing the stream of %r failed", self._request)
         if then is not None:
             then(self._request)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..app.debug_page import text_of
 from ..app.pipeline import refusal_route
 from ..app.request import TCPRequest
 from ..app.response import StreamResponse
@@ -92,14 +93,16 @@ class MessageService(Service):
         data_type, id = request.data_type, request.message_id
         try:
             return encode_answer(answer, data_type, id, request.wrap, self.config.json_default)
-        except (TypeError, ValueError) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # A `wrap` of the user's may raise anything.
             request.response_status = 500
             log.error(
                 "TCP %s: the answer of %s (%s) cannot be written: %s",
                 escape(request.command),
                 request.route.name,
                 request.route.place,
-                escape(str(error)),
+                escape(text_of(error)),
                 extra={"request_id": request.request_id},
             )
             request.new_framing = None

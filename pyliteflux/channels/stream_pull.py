@@ -112,6 +112,12 @@ class StreamPull:
         began = self._step_began
         return self._reactor.time() - began if began else 0.0
 
+    def on_failure(self, error: BaseException) -> None:
+        """What we reported to has failed: a framer that cannot wrap the end, say."""
+        on_failure = getattr(getattr(self._on_end, "__self__", None), "on_failure", None)
+        if on_failure is not None:
+            on_failure(error)
+
     def cancel(self, then: Callable[[Any], object]) -> None:
         """The client has left: close the generator, on a worker, once nobody steps it.
 
@@ -197,5 +203,5 @@ class StreamPull:
     def _discard_quietly(self) -> None:
         try:
             self._discard_once()
-        except Exception:
+        except BaseException:
             log.exception("closing the stream of %r failed", self._scope)

@@ -11,7 +11,6 @@ Chapter: docs/client.md.
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,12 +18,13 @@ from typing import Any
 
 from ..errors import CallError, ConnectionLost, FrameTooLong, ProtocolError
 from ..jsontext import dumps
+from ..log import GuardedLogger
 from .calls import Call, is_error_without_id, read_message
 from .events import Event, Push, Subscription
 from .item_queue import ItemQueue
 from .link import Backoff, Link, reason_of, seconds_until
 
-log = logging.getLogger("pyliteflux.client")
+log = GuardedLogger("pyliteflux.client")
 
 CLOSE_TIMEOUT = 1.0  # Seconds that `end` waits for the thread; it may be connecting.
 PONG = b'{"pong": true}\n'

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost, ProtocolError
 from ..jsontext import dumps
-from ..log import one_line
+from ..log import GuardedLogger, one_line
 from .calls import is_error_without_id, read_message
 from .events import LOSSES, Event, Push, Subscription
 from .item_queue import ItemQueue
@@ -31,7 +31,7 @@ from .reader import Reader
 if TYPE_CHECKING:
     import ssl
 
-log = logging.getLogger("pyliteflux.client")
+log = GuardedLogger("pyliteflux.client")
 
 MAX_MESSAGE = 16 * 1024 * 1024  # Bytes of one message of the server, or of a streamed answer.
 QUEUE_LIMIT = 1024 * 1024  # Bytes of pushes that nobody has taken yet.

@@ -90,7 +90,9 @@ class Ack:
     def _call(self, callback: Callable[[Ack], object]) -> None:
         try:
             callback(self)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             log.exception("a callback of %r failed", self)
 
     def __repr__(self) -> str:

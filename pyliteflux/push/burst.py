@@ -66,5 +66,7 @@ class Burst:
         for frame, origin in held:
             try:
                 self._hub.deliver(frame, None, origin)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 log.exception("a push that was held failed")

@@ -33,7 +33,7 @@ class Listener(Protocol):
     def replay_room(self) -> int:
         """Return how many bytes of missed messages it can be sent at once."""
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """A bug of ours came up in its `deliver`: its connection cannot go on."""
 
 

@@ -37,7 +37,7 @@ class Hooks:
             try:
                 if hook(client) is False:
                     return False
-            except Exception:
+            except BaseException:
                 log.exception("on_connect failed for %r; it is refused", client)
                 return False
         return True

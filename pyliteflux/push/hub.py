@@ -57,7 +57,9 @@ class Hub:
                 continue
             try:
                 channel.deliver(frame, None, self._config.slow_client_policy)
-            except Exception as error:  # It costs this one its connection, nobody the push.
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # It costs this one its connection, nobody the push.
                 log.exception("the push to %s failed", one)
                 channel.on_failure(error)
 

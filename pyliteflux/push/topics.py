@@ -200,7 +200,9 @@ class Topics:
             for listener in audience:
                 try:
                     listener.deliver(frame, topic, policy)
-                except Exception as error:  # It costs this one its connection, nobody a message.
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # It costs this one, nobody else a message.
                     log.exception("delivering to %s failed", listener.client_id)
                     listener.on_failure(error)
             news.popleft()

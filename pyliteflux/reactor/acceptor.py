@@ -223,7 +223,7 @@ class Acceptor:
     def on_writable(self) -> None:
         """Never asked for."""
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """A bug above us: go on accepting."""
 
     def _step_aside(self, error: OSError) -> None:

@@ -54,7 +54,7 @@ class EventHandler(Protocol):
     def on_writable(self) -> None:
         """Write once, without blocking."""
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """Give up: one of the above has raised."""
 
 
@@ -198,8 +198,9 @@ class Reactor:
         for key, events in ready:
             handler = key.data
             # The catch-all of the loop: whatever an event handler raises costs that one
-            # connection, never the server. Callbacks are called only in this method,
-            # in _run_queue and in _call.
+            # connection, never the server: a GeneratorExit or a CancelledError of the user's
+            # too (X2). Only KeyboardInterrupt goes on: it is the second Ctrl-C. Callbacks are
+            # called only in this method, in _run_queue and in _call.
             try:
                 if handler is None:
                     self._hear_waker()
@@ -208,7 +209,9 @@ class Reactor:
                     handler.on_readable()
                 if events != READ:
                     handler.on_writable()
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 log.exception("event handler %r failed; its connection is closed", handler)
                 self._give_up(handler, error)
         if self._inbox:
@@ -224,7 +227,9 @@ class Reactor:
             for transport in waiting:
                 try:
                     transport.flush()
-                except Exception as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
                     log.exception("flushing %r failed; its connection is closed", transport)
                     self._give_up(transport, error)
         if self._at_turn_end:
@@ -242,7 +247,9 @@ class Reactor:
             callback, args = queue.popleft()
             try:
                 callback(*args)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self._on_failed_call(callback, error)
             if self.debug:
                 self._watch_call(callback)
@@ -250,12 +257,14 @@ class Reactor:
     def _call(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._on_failed_call(callback, error)
         if self.debug:
             self._watch_call(callback)
 
-    def _on_failed_call(self, callback: Callable[..., object], error: Exception) -> None:
+    def _on_failed_call(self, callback: Callable[..., object], error: BaseException) -> None:
         log.exception("callback %r failed", callback)
         self._give_up(getattr(callback, "__self__", None), error)
 
@@ -263,13 +272,15 @@ class Reactor:
         if self._clock() - self.now > self._slow_turn:
             log.warning("slow up to and including callback %r", callback)
 
-    def _give_up(self, owner: Any, error: Exception) -> None:
+    def _give_up(self, owner: Any, error: BaseException) -> None:
         """Tell whose call has failed: a connection that stopped half-way would hang for ever."""
         on_failure = getattr(owner, "on_failure", None)
         if on_failure is not None:
             try:
                 on_failure(error)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 log.exception("%r failed once more when it was given up", owner)
 
     def _sleep_time(self) -> float:

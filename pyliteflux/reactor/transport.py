@@ -601,7 +601,7 @@ class Transport:
         """In a forked child: close its copy of the descriptor; the connection is the parent's."""
         self._sock.close()
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """A bug of ours came up while this connection was served: it cannot go on."""
         self.abort(CloseReason.INTERNAL_ERROR)
 

@@ -83,7 +83,7 @@ class Watchdog:
         while not self._end.wait(self._interval):
             try:
                 self.look()
-            except Exception:  # It watches over others: it must not be what fails.
+            except BaseException:  # It watches over others: it must not be what fails.
                 log.exception("the watchdog failed")
 
     def look(self) -> None:

@@ -316,6 +316,8 @@ class WorkerPool:
                 result = run(argument)
             except BaseException as error:  # Even SystemExit must not cost the pool a thread.
                 result = error
+                if deliver is None:  # Nobody else hears of it.
+                    log.error("a job of the %s pool failed", self.name, exc_info=error)
             worker.job = None
             if deliver is not None:
                 try:

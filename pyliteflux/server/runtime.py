@@ -221,7 +221,14 @@ class Runtime:
         )
         # Answers leave whole, once a turn: waiting to fill a segment (Nagle) only delays them.
         transport.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        channel: AnyChannel = make_channel(service, transport, address)
+        try:
+            channel: AnyChannel = make_channel(service, transport, address)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # A framer of the user's cannot be made.
+            log.exception("a new connection cannot be served")
+            transport.abort(CloseReason.INTERNAL_ERROR)
+            return
         self._channels.add(channel)
         self._per_address[address[0]] += 1
         try:
@@ -340,7 +347,9 @@ class Runtime:
                     if step_timeout:
                         channel.check_stream_step(step_timeout)
                     channel.rest(now - SWEEP_INTERVAL)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # A framer's, say: it is the user's.
                 log.exception("%r failed in the sweep", channel)
                 channel.transport.on_failure(error)
 
@@ -422,7 +431,9 @@ class Runtime:
     def _tell(self, channel: AnyChannel, step: Callable[[], object]) -> None:
         try:
             step()
-        except Exception as error:  # One bug must not keep the server from stopping.
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # One bug must not keep the server from stopping.
             log.exception("%r failed at the stop", channel)
             channel.transport.on_failure(error)
 
@@ -484,7 +495,7 @@ class Runtime:
                 response.discard()
             if isinstance(request, Request) and request.has_returned:
                 self.http.pipeline.finish(request)
-        except Exception:
+        except BaseException:
             log.exception("%r: what it held could not be given back after the end", request)
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ Chapter: docs/life-of-a-request.md.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -27,11 +26,12 @@ from ..channels import (
     pushed_channel,
     stream_pull,
 )
+from ..log import GuardedLogger
 from ..protocol import framers, framing, http_head, http_response, message, push
 from ..push import hub
 from ..reactor import acceptor, loop, transport, waker, workers
 
-log = logging.getLogger("pyliteflux.server.trace")
+log = GuardedLogger("pyliteflux.server.trace")
 
 _HOPS: dict[Callable[..., Any], str] = {
     acceptor.Acceptor.on_readable: "somebody has connected: accept",

@@ -40,7 +40,7 @@ class Listener:
     def replay_room(self) -> int:
         return self.space
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         self.failures.append(error)
 
     def take(self) -> list[dict[str, Any]]:

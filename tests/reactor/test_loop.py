@@ -32,7 +32,7 @@ class Handler:
     def on_writable(self) -> None:
         self.on_readable()
 
-    def on_failure(self, error: Exception) -> None:
+    def on_failure(self, error: BaseException) -> None:
         self.failures.append(error)
 
 
@@ -182,7 +182,7 @@ class Exceptions(ReactorCase):
             def work(self) -> None:
                 raise RuntimeError("on purpose")
 
-            def on_failure(self, error: Exception) -> None:
+            def on_failure(self, error: BaseException) -> None:
                 self.told.append(error)
 
         self.reactor.call_soon(Owner().work)
