@@ -360,8 +360,8 @@ class Console:
         if self._handler is not None or logging.getLogger().handlers or package.handlers:
             return
         stream: TextIO | None = sys.stderr
-        if stream is None or stream.closed:
-            return  # ``2>&-``, pythonw: there is nobody to tell.
+        if stream is None or getattr(stream, "closed", False):
+            return  # ``2>&-``, pythonw, a window without a console: there is nobody to tell.
         coloured = colours == "always" or (colours == "auto" and stream.isatty())
         self._handler = logging.StreamHandler(stream)
         self._handler.setFormatter(_LineFormatter(coloured))
@@ -370,7 +370,8 @@ class Console:
     def detach(self, info: bool) -> None:
         """Note that a server has stopped; the last one takes the handler with it."""
         with self._lock:
-            self._servers.remove(info)
+            if info in self._servers:  # Else `attach` failed.
+                self._servers.remove(info)
             if self._servers:
                 self._set_levels(False)
                 return

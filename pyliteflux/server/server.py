@@ -165,15 +165,30 @@ class Server:
     def start(self, protocol: str = "both", **settings: Any) -> Server:
         """Serve in a thread of the background; return once the ports listen.
 
-        Raises what `run` raises. Ends with `stop`, or with the process.
+        Raises what `run` raises, and whatever else ends the thread before it serves. Ends with
+        `stop`, or with the process.
         """
         runtime = self._build(protocol, settings)
         if runtime is not None:
+            began = threading.Event()
+            failures: list[BaseException] = []
             thread = threading.Thread(
-                target=self._serve, args=(runtime,), name="pyliteflux-reactor", daemon=True
+                target=self._serve_in_background,
+                args=(runtime, began, failures),
+                name="pyliteflux-reactor",
+                daemon=True,
             )
             self._thread = thread
-            thread.start()
+            try:
+                thread.start()
+            except BaseException:  # Out of threads.
+                self._end(runtime)
+                raise
+            began.wait()
+            if failures:
+                thread.join()
+                self._thread = None
+                raise failures[0]
         return self
 
     def _build(self, protocol: str, settings: dict[str, Any]) -> Runtime | None:
@@ -215,32 +230,58 @@ class Server:
             self._addresses = runtime.addresses
             return runtime
 
-    def _serve(self, runtime: Runtime) -> None:
-        """Run the loop to its end, and give everything back."""
+    def _serve_in_background(
+        self, runtime: Runtime, began: threading.Event, failures: list[BaseException]
+    ) -> None:
+        """The thread of `start`: what ends it before it serves is told to who waits there."""
+        try:
+            self._serve(runtime, began.set)
+        except BaseException as error:
+            if began.is_set():
+                raise
+            failures.append(error)
+        finally:
+            began.set()
+
+    def _serve(self, runtime: Runtime, on_begin: Callable[[], object] = lambda: None) -> None:
+        """Run the loop to its end, and give everything back, however far it has come."""
         info = self.config.info
-        console.attach(info, self.config.log_colors, self.config.debug)
+        try:
+            console.attach(info, self.config.log_colors, self.config.debug)
+            self._turn(runtime, on_begin)
+        finally:
+            self._end(runtime)
+            log.info("stopped")
+            console.detach(info)
+
+    def _end(self, runtime: Runtime) -> None:
+        """Give everything back; from now on the server does not run."""
+        try:
+            runtime.close()
+        finally:
+            with self._lock:
+                self._runtime = None
+
+    def _turn(self, runtime: Runtime, on_begin: Callable[[], object]) -> None:
+        """Run the loop to its end, with what belongs around it."""
         signals = StopSignals(runtime)
         tracer = Tracer() if self.config.trace else None
         watchdog = runtime.make_watchdog()
         try:
             self._announce()
             signals.install()
-            if info and self.config.access_log and access.isEnabledFor(logging.INFO):
+            if self.config.info and self.config.access_log and access.isEnabledFor(logging.INFO):
                 runtime.log_requests()
             if tracer is not None:
                 tracer.install()
             watchdog.start()
+            on_begin()
             runtime.reactor.run()
         finally:
             watchdog.stop()
             if tracer is not None:
                 tracer.remove()
             signals.restore()
-            runtime.close()
-            with self._lock:
-                self._runtime = None
-            log.info("stopped")
-            console.detach(info)
 
     def _announce(self) -> None:
         parts = []

@@ -7,15 +7,20 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import unittest
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pyliteflux
 from pyliteflux import ConfigError, Logger, Route, Router, Server
+from pyliteflux.reactor.watchdog import Watchdog
+from pyliteflux.server import server as server_module
 from tests.support import (
+    ROOT,
     Client,
     Program,
     RunningThread,
@@ -658,6 +663,87 @@ class StartTests(ServerTestCase):
             server.start(http_port=-1)
         with self.assertRaises(ValueError):
             server.start("smtp")
+
+    def test_what_ends_the_thread_before_it_serves_is_raised_by_start(self) -> None:
+        """C4, C6: and nothing is left: no port, no thread, no server that says it runs."""
+        self.router.register("/")(lambda request: "up")
+        for module, name in (
+            (server_module.console, "attach"), (server_module.StopSignals, "install"),
+            (server_module.Tracer, "install"), (Watchdog, "start"),
+            (server_module.Server, "_announce"),
+        ):  # fmt: skip
+            for error in (OSError("no"), SystemExit(3)):
+                for serve in ("start", "run"):
+                    with self.subTest(f"{name} {error!r} {serve}"):
+                        before, server = threading.enumerate(), make_server(self.router)
+                        with mock.patch.object(module, name, side_effect=error):
+                            with self.assertRaises(type(error)) as raised:
+                                getattr(server, serve)(trace=True)
+                        self.assertIs(raised.exception, error)
+                        self.assertFalse(server.is_running)
+                        self.assertEqual(new_threads(before), set())
+                        for address in (server.http_address, server.tcp_address):
+                            self.assertRaises(ConnectionRefusedError, Client, address)
+                        server.start(trace=False)
+                        self.addCleanup(stop, server)
+                        self.assertEqual(fetch(server, "GET", "/").text, "up")
+                        stop(server)
+
+    def test_out_of_threads_start_raises_and_leaves_nothing(self) -> None:
+        """C6."""
+        server = make_server(self.router)
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("no thread")):
+            with self.assertRaises(RuntimeError):
+                server.start()
+        self.assertFalse(server.is_running)
+        self.assertRaises(ConnectionRefusedError, Client, server.http_address)
+
+
+class NoStandardErrorTests(unittest.TestCase):
+    """pythonw, ``2>&-``: there is nobody to tell, and the server serves."""
+
+    SOURCE = """
+import os, sys
+from pyliteflux import Server, Router, Logger
+from tests.support import Client
+
+router = Router()
+
+@router.register("/fails")
+@router.register("/fails-inline", blocking=False)
+def index(request):
+    Logger.error("the user says %s", "hello")
+    1 / 0
+
+FIRST
+with Server(router=router, http_port=0, tcp_port=0) as server:
+    LATER
+    for path in ("/fails", "/fails-inline", "/nowhere"):
+        with Client(server.http_address) as client:
+            print(client.get(path).status)
+"""
+
+    def test_it_serves_and_is_silent(self) -> None:
+        """C7."""
+        for close in ("sys.stderr = None", "sys.stderr.close()",
+                      "sys.stderr = open(os.devnull); sys.stderr.close()"):  # fmt: skip
+            for place in ("LATER", "FIRST"):
+                with self.subTest(f"{place} {close}"):
+                    source = self.SOURCE.replace(place, close)
+                    source = source.replace("LATER", "pass").replace("FIRST", "pass")
+                    status, out, _ = run_program(source)
+                    self.assertEqual((status, out), (0, "500\n500\n404\n"))
+
+    @posix_only
+    def test_it_was_closed_before_python_began(self) -> None:
+        source = self.SOURCE.replace("LATER", "pass").replace("FIRST", "pass")
+        for closed in ("2>&-", "2>&- <&-"):
+            command = f'exec "$1" -c "$2" {closed}'
+            done = subprocess.run(
+                ["sh", "-c", command, "sh", sys.executable, source],
+                cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60,
+            )  # fmt: skip
+            self.assertEqual((done.returncode, done.stdout), (0, "500\n500\n404\n"))
 
 
 class ConsoleTests(unittest.TestCase):
