@@ -145,7 +145,7 @@ SETTINGS: dict[str, Setting] = {
     "max_accepts": _row(64, _count, _COUNT, "connections accepted in one turn"),
     "accept_pause": _row(0.1, _seconds, _SECONDS, "pause of accepting when descriptors ran out"),
     "recv_size": _row(64 * KIB, _count, _BYTES, "read from one connection in one turn"),
-    "loop_budget_ms": _row(5, _count, "milliseconds from 1", "parsing for one connection a turn"),
+    "loop_budget_ms": _row(5, _count, "milliseconds from 1", "work for one connection a turn"),
     "slow_callback_ms": _row(
         100, _count, "milliseconds from 1", "a turn longer than this is logged, with its stack"
     ),

@@ -18,6 +18,9 @@ from ..errors import HTTPError
 # Unread bytes at which the reactor stops reading, and at which it goes on.
 HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
+# What an unread piece costs beside its bytes, about. Without it a client that sends single bytes
+# could have us keep fifty times the memory that the mark allows.
+PIECE_COST = 64
 
 
 class BodyStream:
@@ -48,7 +51,7 @@ class BodyStream:
         """Add a piece. Returns False at the high mark: read no more until `resume` is called."""
         with self._condition:
             self._pieces.append(data)
-            self._size += len(data)
+            self._size += len(data) + PIECE_COST
             self._is_paused = self._size >= HIGH_WATER
             self._condition.notify()
             return not self._is_paused
@@ -82,7 +85,7 @@ class BodyStream:
                     raise StopIteration
                 self._condition.wait()
             data = self._pieces.popleft()
-            self._size -= len(data)
+            self._size -= len(data) + PIECE_COST
             if self._is_paused and self._size <= LOW_WATER:
                 self._is_paused = False
                 resume = True

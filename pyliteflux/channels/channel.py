@@ -81,6 +81,7 @@ class Service:
         self.pipeline = pipeline
         self.workers = workers
         self.handler_timeout: float = config.handler_timeout or inf  # Seconds.
+        self.budget = config.loop_budget_ms / 1000  # Seconds of a turn for one connection.
         # Bound once, not per request.
         self.make_bg = pipeline.make_bg
         self.submit = workers.submit
@@ -107,6 +108,8 @@ class Channel:
         "_overdue",
         "_sent",
         "_advancing",
+        "_will_continue",
+        "_budget_end",
         "_events",
         "_asked",
         "_asked_at",
@@ -133,6 +136,8 @@ class Channel:
         self._overdue: Request | None = None  # Answered or gone, but its handler still runs.
         self._sent = 0  # Bytes of content, for the access log.
         self._advancing = False  # _advance() is on the stack: it will go on by itself.
+        self._will_continue = False  # _continue() is posted; until then bytes are only buffered.
+        self._budget_end = 0.0  # When this connection has had its share of the turn; 0: not asked.
         # When the request in progress began, and what it is; None: the events say so already.
         self._asked_at: float | None = None
         self._asked = ""
@@ -218,7 +223,30 @@ class Channel:
         """Turn what is buffered into requests, as far as it goes and its turn allows."""
         raise NotImplementedError
 
+    def _has_used_budget(self) -> bool:
+        """Tell whether this connection has had its time in this turn (`loop_budget_ms`).
+
+        It runs from the first question, so that who is done after one step never asks.
+        """
+        service = self._service
+        now = service.reactor.time()
+        if not self._budget_end:
+            self._budget_end = now + service.budget
+        return now > self._budget_end
+
+    def _continue_later(self) -> None:
+        """This turn's share is used up: go on in the next, when all others have had theirs.
+
+        Posted once. What arrives until then is buffered and nothing else, or each read would
+        bring a share of its own, and the turn would grow with every one of them.
+        """
+        if not self._will_continue:
+            self._will_continue = True
+            self._service.reactor.call_soon(self._continue)
+
     def _continue(self) -> None:
+        """Go on where `_continue_later` left off."""
+        self._will_continue = False
         if self.state is IDLE or self.state is RECEIVING:
             self._advance()
 

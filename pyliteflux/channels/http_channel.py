@@ -150,12 +150,18 @@ class HttpChannel(Channel):
         """Bytes have come."""
         http = self._http
         http.receive_data(data)
-        if self.state is IDLE or self.state is RECEIVING:
-            self._advance()
-        elif self._body_stream is not None:
-            self._feed_stream()
-        elif http.buffered >= self._service.config.recv_size:
-            # Later requests wait: unparsed, and in the peer's memory rather than ours.
+        if not self._will_continue:
+            if self.state is IDLE or self.state is RECEIVING:
+                self._advance()
+                return
+            if self._body_stream is not None:
+                self._feed_stream()
+                return
+        self._bound_buffer()
+
+    def _bound_buffer(self) -> None:
+        """What waits, waits unparsed, and beyond one read in the peer's memory, not in ours."""
+        if self._http.buffered >= self._service.config.recv_size:
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
@@ -164,10 +170,9 @@ class HttpChannel(Channel):
         self._http.receive_eof()
         if self._request is not None:
             self._request.gone = True
-        if self.state is IDLE or self.state is RECEIVING:
-            self._advance()
-        elif self._body_stream is not None:
-            self._feed_stream()
+        if self.state is IDLE or self.state is RECEIVING or self._body_stream is not None:
+            if not self._will_continue:  # Else it comes to the end by itself.
+                self._continue()
         elif self._stream is not None:
             self._stream.eof_received()
 
@@ -204,6 +209,7 @@ class HttpChannel(Channel):
         """Turn what is buffered into requests, as far as it goes and its turn allows."""
         http = self._http
         self._advancing = True
+        self._budget_end = 0.0
         try:
             for _ in _TURN:
                 event = http.next_event()
@@ -214,6 +220,8 @@ class HttpChannel(Channel):
                     return
                 if self.state is not IDLE or not http.has_input():
                     return
+                if self._has_used_budget():
+                    break
             self._continue_later()
         except ProtocolError as error:
             self._refuse(error)
@@ -221,15 +229,23 @@ class HttpChannel(Channel):
             self._advancing = False
 
     def _continue_later(self) -> None:
-        """This turn's share is used up: go on in the next."""
-        if self._http.buffered >= self._service.config.recv_size:
-            self._transport.pause_reading()  # Or we would read faster than we answer.
-        self._service.reactor.call_soon(self._continue)
+        self._bound_buffer()  # Or we would read faster than we answer.
+        if self._body is not None or self._body_stream is not None:
+            # It is our turn to be slow: the peer is not late with what we have not looked at.
+            service = self._service
+            self.deadline = service.reactor.now + service.config.body_timeout
+        super()._continue_later()
+
+    def _continue(self) -> None:
+        if self.state is HANDLING:
+            self._will_continue = False
+            self._resume_stream()
+        else:
+            super()._continue()
 
     def _receive_body(self, event: RequestHead | bytes | Signal) -> bool:
         """Take pieces until the request is dispatched (True) or more data is needed (False)."""
         http, service = self._http, self._service
-        budget_end = 0.0
         while True:
             if event is NEED_DATA:
                 self._await_data()
@@ -255,11 +271,8 @@ class HttpChannel(Channel):
                 service.make_room()
                 if self.state is not RECEIVING:
                     return False  # It was us.
-            # One-byte chunks: so many bytes can hold the loop for long (limits, loop_budget).
-            clock = time.monotonic()
-            if not budget_end:
-                budget_end = clock + service.config.loop_budget_ms / 1000
-            elif clock > budget_end:
+            # One-byte chunks: 64 KiB of them would hold the loop for some 20 ms.
+            if self._has_used_budget():
                 self._continue_later()
                 return False
             event = http.next_event()
@@ -390,6 +403,7 @@ class HttpChannel(Channel):
         stream, http, config = self._body_stream, self._http, self._service.config
         assert stream is not None
         now = self._service.reactor.now
+        self._budget_end = 0.0
         try:
             while True:
                 event = http.next_event()
@@ -408,6 +422,9 @@ class HttpChannel(Channel):
                     self._transport.pause_reading()
                     self.deadline = self._handler_deadline()  # It is its turn to be slow.
                     return
+                if self._has_used_budget():
+                    self._continue_later()
+                    return
         except ProtocolError as error:
             self.note(Kind.REFUSED, f"{error.status} {error}")
             self._cause = CloseReason.PROTOCOL_ERROR
@@ -424,7 +441,7 @@ class HttpChannel(Channel):
             pass
 
     def _resume_stream(self) -> None:
-        if self._body_stream is not None and self.state is HANDLING:
+        if self._body_stream is not None and self.state is HANDLING and not self._will_continue:
             self._feed_stream()
 
     # --- responses

@@ -143,9 +143,14 @@ class MessageChannel(PushedChannel):
         self._pinged = False
         self._framer.receive_data(data)
         state = self.state
-        if state is IDLE or state is RECEIVING:
+        if not self._will_continue and (state is IDLE or state is RECEIVING):
             self._advance()
-        elif self._framer.buffered >= self._service.config.recv_size:
+        else:
+            self._bound_buffer()
+
+    def _bound_buffer(self) -> None:
+        """What waits, waits uncut, and beyond one read in the peer's memory, not in ours."""
+        if self._framer.buffered >= self._service.config.recv_size:
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
@@ -155,7 +160,7 @@ class MessageChannel(PushedChannel):
         self._framer.receive_eof()
         if self._request is not None:
             self._request.gone = True
-        if self.state is IDLE or self.state is RECEIVING:
+        if not self._will_continue and (self.state is IDLE or self.state is RECEIVING):
             self._advance()
 
     def flushed(self) -> None:
@@ -181,10 +186,18 @@ class MessageChannel(PushedChannel):
             elif not self._transport.is_congested:
                 # Not at once: it may be a push that has made the room, and the next message
                 # would be handled in the middle of what is being told to all.
-                self._service.reactor.call_soon(self._end_sending)
+                self._continue_later()
 
-    def _end_sending(self) -> None:
-        if self.state is SENDING and self._pull is None and not self._transport.is_congested:
+    def _continue_later(self) -> None:
+        self._bound_buffer()  # Or we would read faster than we answer.
+        super()._continue_later()
+
+    def _continue(self) -> None:
+        if self.state is not SENDING:
+            super()._continue()
+            return
+        self._will_continue = False
+        if self._pull is None and not self._transport.is_congested:
             self._end_cycle()
 
     def connection_lost(self, reason: CloseReason) -> None:
@@ -203,6 +216,7 @@ class MessageChannel(PushedChannel):
     def _advance(self) -> None:
         """Take messages from what is buffered, as far as it goes and its turn allows."""
         self._advancing = True
+        self._budget_end = 0.0
         try:
             for _ in _TURN:
                 if not self._receive_one():
@@ -217,9 +231,9 @@ class MessageChannel(PushedChannel):
                     if not self._transport.is_reading:
                         self._transport.resume_reading()
                     return
-            if self._framer.buffered >= self._service.config.recv_size:
-                self._transport.pause_reading()  # Or we would read faster than we answer.
-            self._service.reactor.call_soon(self._continue)
+                if self._has_used_budget():
+                    break
+            self._continue_later()
         finally:
             self._advancing = False
 

@@ -81,6 +81,8 @@ class Reactor:
     ) -> None:
         self._selector = selectors.DefaultSelector() if selector is None else selector
         self._clock = clock
+        # Any thread: what time it is, by one call. Most need no more than `now`, and that is free.
+        self.time = clock
         self._slow_turn = slow_turn
         self.debug = debug
         # The time at which this turn woke up: near enough for every deadline, and free.
@@ -143,10 +145,6 @@ class Reactor:
             callback(*args)
         else:
             self.call_soon_threadsafe(callback, *args)
-
-    def time(self) -> float:
-        """Any thread: what time it is. Most need no more than `now`, and that is free."""
-        return self._clock()
 
     @property
     def backlog(self) -> int:

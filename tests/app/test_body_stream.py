@@ -9,7 +9,7 @@ import threading
 import unittest
 from typing import Any
 
-from pyliteflux.app.body_stream import HIGH_WATER, LOW_WATER, BodyStream
+from pyliteflux.app.body_stream import HIGH_WATER, LOW_WATER, PIECE_COST, BodyStream
 from pyliteflux.errors import HTTPError
 
 DEADLINE = 10.0
@@ -134,6 +134,14 @@ class TestBackpressure(unittest.TestCase):
         next(stream)
         self.assertEqual(resumed, [1])
         self.assertTrue(stream.feed(piece))
+
+    def test_a_piece_counts_as_more_than_its_bytes(self) -> None:
+        """X2: single bytes would take fifty times the memory that the mark allows."""
+        stream = BodyStream(lambda: None)
+        count = 1
+        while stream.feed(b"x"):
+            count += 1
+        self.assertEqual(count, HIGH_WATER // (1 + PIECE_COST) + 1)
 
     def test_one_piece_over_the_mark(self) -> None:
         """It pauses, and taking it resumes."""

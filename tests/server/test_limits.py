@@ -458,10 +458,10 @@ class ManyRequests(LimitCase):
                 watch.advance(tick)  # Each look at the watch takes so long.
                 return watch.now
 
-            with mock.patch("pyliteflux.channels.http_channel.time.monotonic", look):
-                peer = simulation.http()
-                peer.send(head + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
-                turns[tick] = simulation.settle()
+            simulation.reactor.time = look
+            peer = simulation.http()
+            peer.send(head + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
+            turns[tick] = simulation.settle()
             self.assertIn(b'{"size": %d}' % count, peer.unread)
         self.assertGreater(turns[0.004], turns[0.0] + 3)
 
