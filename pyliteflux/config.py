@@ -267,7 +267,16 @@ SETTINGS: dict[str, Setting] = {
     # Workers.
     "worker_threads": _row(64, _count, _COUNT, "threads for handlers, started by need"),
     "worker_queue_limit": _row(
-        1000, _count, _COUNT, "requests waiting for a thread; over it a 503"
+        0,
+        _count_or_off,
+        "a whole number, 0 for max_connections",
+        "requests waiting for a thread; over it a 503, while a TCP message waits",
+    ),
+    "worker_queue_timeout": _row(
+        5.0,
+        _seconds_or_off,
+        _SECONDS_OFF,
+        "a 503 while the request at the front has waited longer: the threads do not keep up",
     ),
     "stream_workers": _row(64, _count, _COUNT, "threads for streams' generators"),
     "cleanup_workers": _row(
@@ -369,6 +378,7 @@ class Config:
     max_subscriptions: int
     worker_threads: int
     worker_queue_limit: int
+    worker_queue_timeout: float
     stream_workers: int
     cleanup_workers: int
     task_workers: int

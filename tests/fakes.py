@@ -21,6 +21,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 from typing import Any
 from unittest import mock
 
@@ -364,11 +365,20 @@ class InlinePool:
         self.on_orphan: Any = None
         self.is_stopped = False
         self.running = 0
+        self.dead = 0
+        self.max_wait = inf
+        self.is_late = False
         self.threads = 0
         self.owns_current_thread = False
 
-    def submit(self, run: Callable[[Any], Any], argument: Any, deliver: Any = None) -> None:
-        if len(self.jobs) >= self._queue_limit:
+    def submit(
+        self,
+        run: Callable[[Any], Any],
+        argument: Any,
+        deliver: Any = None,
+        may_refuse: bool = True,
+    ) -> None:
+        if may_refuse and (self.is_late or len(self.jobs) >= self._queue_limit):
             raise PoolFull(f"{self._queue_limit} jobs are waiting for the {self.name} pool")
         if self.is_stopped:
             raise ReactorClosed(f"the {self.name} pool has been stopped")
@@ -377,6 +387,11 @@ class InlinePool:
     @property
     def waiting(self) -> int:
         return len(self.jobs)
+
+    def begin(self) -> None:
+        """From now on what waits is taken for handlers that have begun and are at work."""
+        for _, request, _ in self.jobs:
+            request.has_begun = True
 
     def run_one(self, index: int = 0) -> None:
         """Run the job at this place of the queue to its end; its result is posted."""
@@ -403,6 +418,9 @@ class InlinePool:
 
     def running_jobs(self) -> list[Any]:
         return []
+
+    def note_dead(self) -> None:
+        self.dead += 1
 
     def add_replacement(self) -> None:
         self.replacements += 1

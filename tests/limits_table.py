@@ -236,12 +236,14 @@ LIMITS = (
     Limit(
         15,
         "handlers that wait take all threads",
-        "threads are started by need, the queue for them is bounded: over it a 503 with "
-        "Retry-After at once, or the TCP error busy. Handlers, generators, tasks, and what gives "
-        "back have threads of their own",
+        "threads are started by need; while the request at the front of their queue has waited "
+        "too long, or the queue is full, a 503 with Retry-After at once. A TCP message waits "
+        "instead, and its connection is not read from. Handlers, generators, tasks, and what "
+        "gives back have threads of their own",
         {
             "worker_threads": 64,
-            "worker_queue_limit": 1000,
+            "worker_queue_limit": 0,
+            "worker_queue_timeout": 5.0,
             "stream_workers": 64,
             "cleanup_workers": 16,
         },
@@ -249,8 +251,10 @@ LIMITS = (
             f"{_LIMITS}.BlockedStreams",
             "reactor.test_workers.Growth",
             "reactor.test_workers.Bounds.test_a_full_queue_refuses",
+            "reactor.test_workers.Bounds"
+            ".test_a_queue_whose_front_has_waited_for_too_long_refuses_and_not_before",
             f"{_HTTP}.Failures.test_a_full_pool_is_a_503_with_retry_after",
-            f"{_TCP}.Order.test_a_full_pool_is_an_error_and_the_connection_stays",
+            f"{_TCP}.Order.test_where_the_pool_is_full_a_message_waits_and_so_do_those_behind_it",
             f"{_FAULTS}.Handlers",
             f"{_NEIGHBOURS}.test_fifty_handlers_asleep",
         ),

@@ -58,7 +58,13 @@ class Pipeline:
     # --- HTTP
 
     def handle(self, request: HTTPRequest) -> HTTPResponse:
-        """Return the response to a request, ready to be sent. Raises KeyboardInterrupt alone."""
+        """Return the response to a request, ready to be sent. Raises KeyboardInterrupt alone.
+
+        A request that was given up before it has begun is not handled: nobody reads the answer.
+        """
+        request.has_begun = True
+        if request.is_abandoned:
+            return HTTPResponse()
         context = Context()
         response = context.run(self._handle, request)
         if type(response) is HTTPResponse and not request.entered and not request.has_files:
@@ -112,8 +118,11 @@ class Pipeline:
         """Return what answers a TCP message. Raises KeyboardInterrupt alone.
 
         A value to be encoded, its status and its code put in (T5), or a StreamResponse; what
-        became of the message says `request.response_status`.
+        became of the message says `request.response_status`. One that was given up is not handled.
         """
+        request.has_begun = True
+        if request.is_abandoned:
+            return None
         context = Context()
         answer = context.run(self._handle_message, request)
         if isinstance(answer, StreamResponse) or (request.entered and self.needs_finish(request)):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.
+
 
 class lazy(Generic[Value]):
     """A property that is computed once and then is an ordinary attribute.
@@ -93,6 +95,9 @@ class Request(Scope):
     config: Config
     started = inf  # time.monotonic() when it was whole.
     gone = False
+    # The reactor gives it up, where nobody waits for it any more; the thread of the handler begins.
+    is_abandoned = False
+    has_begun = False
     has_returned = False  # The handler has: what its stream adds to `bg` need not wait for it.
     # Of a tuple that the handler returned (M5).
     response_status = 200
@@ -134,6 +139,10 @@ class Request(Scope):
 
     def close(self) -> None:
         """Give back what the request holds."""
+
+    def forget(self) -> None:
+        """Give up what the client sent: nobody will handle it."""
+        self.headers = NO_HEADERS
 
     @lazy
     def client_id(self) -> str:
@@ -308,6 +317,11 @@ class HTTPRequest(Request):
             parser.close()
             raise
 
+    def forget(self) -> None:
+        """Give up what the client sent: nobody will handle it."""
+        super().forget()
+        self._body = b""
+
     def close(self) -> None:
         """Give back what the request holds: the temporary files of uploads."""
         parsed = self.__dict__.get("_multipart")
@@ -371,6 +385,12 @@ class TCPRequest(Request):
         self.response_headers = self.context = self._error_code = None
         self.entered = 0
         self.has_bg = False
+
+    def forget(self) -> None:
+        """Give up what the client sent: nobody will handle it."""
+        super().forget()
+        self.data = None
+        self.raw = self.body = b""
 
     @lazy
     def raw_path(self) -> str:

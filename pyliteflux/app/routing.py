@@ -32,7 +32,12 @@ PROTOCOLS = ("http", "tcp", "both")
 
 
 class Asker(Protocol):
-    """Who waits for an answer: the connection that a request came by."""
+    """Who waits for an answer: the connection that a request came by.
+
+    may_refuse: it can tell its client that no worker is free; else the request waits for one.
+    """
+
+    may_refuse: ClassVar[bool]
 
     def respond(self, answer: Any) -> object:
         """Reactor thread: take it."""
@@ -61,7 +66,7 @@ def run_on_workers(
     asker: Asker,
 ) -> None:
     """Have a worker run the handler; `respond` is called back on the reactor thread."""
-    submit(handle, request, asker.respond)
+    submit(handle, request, asker.respond, asker.may_refuse)
 
 
 class _Converter:

@@ -122,6 +122,7 @@ class Channel:
 
     protocol: ClassVar[str]
     asks: ClassVar[Kind]  # What a request is called here.
+    may_refuse: ClassVar[bool]  # Is there an answer that says that no worker is free?
     # Each protocol says which service and which request are its own.
     _service: Service
     _request: Request | None
@@ -287,7 +288,7 @@ class Channel:
         if stream is not None:
             stream.cancel(self._service.pipeline.finish)
         if was_handling:
-            self._overdue = request
+            self._await_overdue(request)
         elif request is not None:
             self._finish_request(is_finished_by_stream=stream is not None)
 
@@ -315,10 +316,28 @@ class Channel:
             except (PoolFull, ReactorClosed) as error:
                 log.error("%r: on_finish cannot run: %s", request, error)
 
+    def _await_overdue(self, request: Request | None) -> None:
+        """Nobody waits for a request any more: its handler goes on, if it has begun, else never.
+
+        Who sends much and leaves must not fill our memory: what still lies in the queue of the
+        workers is emptied, and later dropped. So either this thread sees that it has begun, or
+        the worker sees that it is not to (`Pipeline`), as each writes before it reads.
+        """
+        self._request, self._overdue = None, request
+        if request is None:
+            return
+        request.is_abandoned = True
+        if request.has_begun:
+            request.is_abandoned = False  # It is only overdue.
+        else:
+            request.forget()
+            self._service.workers.note_dead()
+
     def _finish_overdue(self) -> None:
         """A handler has returned whose client has left, or has been told of the timeout."""
-        self.note(Kind.TOO_LATE)
         request, self._overdue = self._overdue, None
+        if request is None or request.has_returned:
+            self.note(Kind.TOO_LATE)
         self._finish(request)
 
     def _give_up(self, response: Any) -> None:

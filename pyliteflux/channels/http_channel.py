@@ -15,7 +15,7 @@ from math import inf
 from typing import Any
 
 from ..app.body_stream import BodyStream
-from ..app.request import HTTPRequest
+from ..app.request import HTTPRequest, Request
 from ..app.response import HTTPResponse, StreamResponse
 from ..app.routing import Route
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed
@@ -87,6 +87,7 @@ class HttpChannel(Channel):
 
     protocol = "http"
     asks = REQUEST
+    may_refuse = True
 
     _service: HttpService
     _request: HTTPRequest | None
@@ -194,7 +195,8 @@ class HttpChannel(Channel):
 
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
-        self._release_body()
+        if self.state is not HANDLING and self._overdue is None:
+            self._release_body()
         if self._body_stream is not None:
             self._body_stream.fail(HTTPError(400, "the client has left"))
             self._body_stream = None
@@ -392,7 +394,7 @@ class HttpChannel(Channel):
         try:
             run(service.submit, service.handle, request, self)
         except PoolFull:
-            self.note(Kind.NO_ROOM, "worker_queue_limit")
+            self.note(Kind.NO_ROOM, "worker_queue_limit or worker_queue_timeout")
             self._request = None
             self.respond(plain_error(503, {"Retry-After": "1"}))
 
@@ -509,7 +511,7 @@ class HttpChannel(Channel):
 
     def _end_cycle(self) -> None:
         """A response is out: on to the next request."""
-        if self._body_held:
+        if self._body_held and self._overdue is None:
             self._release_body()
         self._finish_request()
         service = self._service
@@ -530,6 +532,15 @@ class HttpChannel(Channel):
 
     def _status_of(self, request: HTTPRequest) -> int:
         return self._status
+
+    def _await_overdue(self, request: Request | None) -> None:
+        super()._await_overdue(request)
+        if request is None or not request.has_begun:
+            self._release_body()  # Else the handler still has it.
+
+    def _finish_overdue(self) -> None:
+        self._release_body()
+        super()._finish_overdue()
 
     def _release_body(self) -> None:
         """The body is not needed any more."""
@@ -657,7 +668,7 @@ class HttpChannel(Channel):
         self._cause = CloseReason.HANDLER_TIMEOUT
         self.respond(plain_error(504, {"Connection": "close"}))
         # Now that it is answered: `on_finish` waits until the handler has returned.
-        self._overdue, self._request = request, None
+        self._await_overdue(request)
 
     def shutdown(self) -> None:
         """Beside what all do: an event stream, which has no end, is ended."""

@@ -16,9 +16,9 @@ from math import inf
 from typing import Any
 
 from ..app.context import current_scope
-from ..app.request import Request, TCPRequest
+from ..app.request import NO_HEADERS, Request, TCPRequest
 from ..app.response import StreamResponse
-from ..errors import BadMessage, PoolFull, ProtocolError
+from ..errors import BadMessage, ProtocolError
 from ..headers import Headers
 from ..log import framework as log
 from ..protocol.framers import Framer, Framing, hand_over
@@ -64,7 +64,6 @@ _BEFORE_HANDLING = before(NEXT, HANDLING)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
 PING = Announcement("ping")
-NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.
 
 
 class MessageChannel(PushedChannel):
@@ -76,6 +75,9 @@ class MessageChannel(PushedChannel):
 
     protocol = "tcp"
     asks = MESSAGE
+    # It asks one thing at a time and awaits the answer: it can as well await a worker. What it
+    # sends meanwhile stays with it, as ever while a message is handled.
+    may_refuse = False
 
     __slots__ = (
         "_framer",
@@ -337,12 +339,7 @@ class MessageChannel(PushedChannel):
         self.state = HANDLING
         self.deadline = now + service.handler_timeout
         run = route.run  # As in HttpChannel.
-        try:
-            run(service.submit, service.answer, request, self)
-        except PoolFull:
-            self.note(Kind.NO_ROOM, "worker_queue_limit")
-            request.new_framing = None
-            self.respond(self._error("Service Unavailable", "busy", request))
+        run(service.submit, service.answer, request, self)
 
     # --- answers
 
@@ -518,12 +515,7 @@ class MessageChannel(PushedChannel):
         """Have on_connect run on a worker; what the client sends meanwhile waits."""
         self._move(HANDLING)
         self.deadline = self._handler_deadline()
-        try:
-            self._service.workers.submit(admit, client, self._on_greeted)
-        except PoolFull:
-            self.note(Kind.NO_ROOM, "worker_queue_limit")
-            self._service.on_greeted(self, False)
-            self.say_goodbye("busy", "no worker is free to admit you", CloseReason.BUSY)
+        self._service.workers.submit(admit, client, self._on_greeted, self.may_refuse)
 
     def _on_greeted(self, outcome: Any) -> None:
         is_admitted = outcome is True  # Else False, or what has been raised.
@@ -551,7 +543,7 @@ class MessageChannel(PushedChannel):
         self._report_stuck_handler()
         # Closed with it: the handler's own answer, when it comes, must not pass for another's.
         self._transport.write(self._error("Gateway Timeout", "timeout", request))
-        self._overdue, self._request = request, None
+        self._await_overdue(request)
         self._close(CloseReason.HANDLER_TIMEOUT)
 
     @property

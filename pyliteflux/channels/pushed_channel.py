@@ -224,7 +224,7 @@ class PushedChannel(Channel):
         if self.state is HANDLING and request is not None:
             # Its handler still runs: its answer, when it comes, has nobody to go to.
             request.gone = True
-            self._overdue, self._request = request, None
+            self._await_overdue(request)
         super()._close(reason)
 
     def _give_back(self) -> None:

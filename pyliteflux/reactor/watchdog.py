@@ -114,7 +114,7 @@ class Watchdog:
     def _look_at_jobs(self, now: float) -> None:
         seen: dict[tuple[str, int], float] = {}
         for pool in self._pools:
-            for ident, (number, _, argument, _) in pool.running_jobs():
+            for ident, (number, _, argument, *_) in pool.running_jobs():
                 key = pool.name, number
                 seen[key] = since = self._jobs.get(key, now)
                 if now - since >= self._slow_job and key not in self._reported_jobs:

@@ -14,6 +14,12 @@ sixteen workers for sixteen requests loses a third of that to the hand-overs. So
   four ... up to `max_threads`. Fifty handlers that sleep all run within some 15 ms;
 * idle workers park in a stack: the one that ran last is warm, and the others can time out.
 
+A crowd is not an overload: two thousand clients that come back in the same second after a
+restart are served within the next one. So a job is refused where the *front* of the queue has
+waited for too long, for then the pool does not keep up; a length says nothing about that. And
+it is refused only where a refusal can be said: a TCP client that asks one thing at a time simply
+waits.
+
 A worker announces its answers when it runs out of jobs, not one by one. That cannot delay
 one for long: as long as jobs wait, the reactor wakes up to look anyway.
 
@@ -31,6 +37,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from math import inf
 from typing import Any
 
 from ..errors import PoolFull, ReactorClosed
@@ -39,12 +46,18 @@ from .loop import Reactor
 
 PATIENCE = 0.002  # seconds without progress after which the pool grows
 IDLE_TIME = 30.0  # seconds after which a parked worker ends
+# More seconds than this between two looks: we were held, or the machine slept, and how long the
+# front of the queue has waited says nothing about the pool.
+HELD = 1.0
+# So many jobs that nobody waits for may be in the queue, beside as many as there are others.
+DEAD_SLACK = 64
 
 
-# Number, run, argument, deliver: run(argument) on a worker, then deliver(result) on the reactor,
-# unless it is None. The number counts up in the order of the queue. (A tuple, as there is one
-# for every request: an object costs 1.4 % of it.)
-Job = tuple[int, Callable[[Any], Any], Any, Callable[[Any], object] | None]
+# Number, run, argument, deliver, since: run(argument) on a worker, then deliver(result) on the
+# reactor, unless it is None. The number counts up in the order of the queue; since when it is in
+# there, on the reactor's clock. (A tuple, as there is one for every request: an object costs
+# 1.4 % of it.)
+Job = tuple[int, Callable[[Any], Any], Any, "Callable[[Any], object] | None", float]
 
 
 def stack_of_thread(ident: int) -> str:
@@ -73,6 +86,7 @@ class WorkerPool:
 
     `submit` may be called by any thread; the rest belongs to the reactor thread.
     name: for thread names and log lines. max_threads, queue_limit: counts.
+    max_wait: seconds that the job at the front may have waited before others are refused.
     """
 
     def __init__(
@@ -93,6 +107,7 @@ class WorkerPool:
         self.on_orphan: Callable[[Any, Any], object] | None = None
         self._patience = patience
         self._idle_time = idle_time
+        self.max_wait = inf
         # Reactor thread only.
         self._max_threads = max_threads
         self._most_threads = 2 * max_threads  # With all the replacements.
@@ -100,6 +115,8 @@ class WorkerPool:
         self._step = 1  # How many workers the next look without progress engages.
         self._expected = 0  # The job at the front if each engaged worker took just one.
         self._started = 0  # Names threads.
+        self._looked = self._awake_since = reactor.now  # For who is late: see `_judge`.
+        self._dead = 0  # Jobs in the queue that nobody waits for, about.
         # Any thread. The queue's own operations are atomic; the lock guards who is parked.
         self._queue: deque[Job] = deque()
         self._lock = threading.Lock()
@@ -108,6 +125,7 @@ class WorkerPool:
         self._numbers = count()
         self._announced = False
         self._closed = False
+        self._is_late = False  # The front of the queue has waited longer than max_wait.
 
     # --- any thread
 
@@ -116,14 +134,21 @@ class WorkerPool:
         run: Callable[[Any], Any],
         argument: Any,
         deliver: Callable[[Any], object] | None = None,
+        may_refuse: bool = True,
     ) -> None:
-        """Queue a job. Raises PoolFull at the bound, ReactorClosed after `stop`.
+        """Queue a job. Raises PoolFull at the bounds, ReactorClosed after `stop`.
 
         deliver gets the result on the reactor thread, or the exception that `run` raised.
+        may_refuse: False for who has one job at the most here, and is told nothing until it is
+        done: those are as many as there are connections, so they need no bound of ours.
         """
-        if len(self._queue) >= self._queue_limit:
-            raise PoolFull(f"{self._queue_limit} jobs are waiting for the {self.name} pool")
-        job = next(self._numbers), run, argument, deliver
+        if may_refuse and (self._is_late or len(self._queue) >= self._queue_limit):
+            raise PoolFull(
+                f"the {self.name} pool is {self.max_wait:g} s behind"
+                if self._is_late
+                else f"{self._queue_limit} jobs are waiting for the {self.name} pool"
+            )
+        job = next(self._numbers), run, argument, deliver, self._reactor.now
         self._queue.append(job)
         # Looked at after: what is queued before a stop() is among what that drops.
         if self._closed and self._take_back(job):
@@ -172,7 +197,7 @@ class WorkerPool:
 
     def stack_of(self, argument: Any) -> str:
         """Return the stack of the worker that runs a job with this argument, or ""."""
-        for ident, (_, run, its_argument, _) in self.running_jobs():
+        for ident, (_, run, its_argument, *_) in self.running_jobs():
             # A job without an argument of its own is known by whose method it calls.
             if its_argument is argument or getattr(run, "__self__", None) is argument:
                 return stack_of_thread(ident)
@@ -203,6 +228,7 @@ class WorkerPool:
         engaged = 0 if self._has_free_worker() else self._engage(1)
         if not self._watching:
             self._watching = True
+            self._looked = self._reactor.now
             self._step = 1
             self._expected = front + engaged
             self._reactor.call_later(self._patience, self._look)
@@ -233,10 +259,11 @@ class WorkerPool:
     def _look(self) -> None:
         """Jobs were waiting one `patience` ago. If nobody has taken one since, help them."""
         try:
-            front, *_ = self._queue[0]
+            front, *_, since = self._queue[0]
         except IndexError:
-            self._watching = False
+            self._watching = self._is_late = False
             return
+        self._judge(since)
         engaged = 0
         self._has_free_worker()  # Notes who is at what.
         if front <= self._expected:
@@ -247,6 +274,32 @@ class WorkerPool:
         # Those just engaged take one job each. Only what is taken beyond that is progress.
         self._expected = front + engaged
         self._reactor.call_later(self._patience, self._look)
+
+    def _judge(self, since: float) -> None:
+        """Tell whether the pool is late: since when has the front of the queue been there?"""
+        now = self._reactor.now
+        if now - self._looked > HELD:
+            self._awake_since = now
+        self._looked = now
+        self._is_late = now - max(since, self._awake_since) > self.max_wait
+
+    def note_dead(self) -> None:
+        """Nobody waits for one of the jobs any more: its argument says ``is_abandoned``.
+
+        They are taken out together, when they are many, so that each costs a constant time.
+        """
+        self._dead += 1
+        if self._dead <= DEAD_SLACK + len(self._queue) // 2:
+            return
+        self._dead = 0
+        queue = self._queue
+        for _ in range(len(queue)):
+            try:
+                job = queue.popleft()
+            except IndexError:
+                return  # Workers have taken the rest.
+            if not getattr(job[2], "is_abandoned", False):
+                queue.append(job)
 
     def _engage(self, wanted: int) -> int:
         """Wake parked workers, then start new ones. Return how many it came to."""
@@ -292,7 +345,7 @@ class WorkerPool:
             parked, self._parked = self._parked, []
             dropped = []
             while self._queue:
-                _, _, argument, _ = self._queue.popleft()
+                _, _, argument, *_ = self._queue.popleft()
                 dropped.append(argument)
         for worker in parked:
             worker.bell.release()
@@ -311,7 +364,7 @@ class WorkerPool:
                     return
                 continue
             worker.job = job
-            _, run, argument, deliver = job
+            _, run, argument, deliver, _ = job
             try:
                 result = run(argument)
             except BaseException as error:  # Even SystemExit must not cost the pool a thread.

@@ -28,7 +28,7 @@ def log_abandoned(channels: Sequence[Channel], pools: Sequence[WorkerPool], why:
     if len(channels) > MOST_LINES:
         log.warning("stopping: and %d more connections", len(channels) - MOST_LINES)
     jobs = [(pool.name, ident, job) for pool in pools for ident, job in pool.running_jobs()]
-    for name, ident, (_, run, argument, deliver) in jobs[:MOST_LINES]:
+    for name, ident, (_, run, argument, deliver, _) in jobs[:MOST_LINES]:
         what = argument if deliver is not None else run
         stack = stack_of_thread(ident).rstrip()
         log.warning("stopping: a %s has not returned, with %r; it is here:\n%s", name, what, stack)

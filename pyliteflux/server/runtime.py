@@ -117,8 +117,12 @@ class Runtime:
             raise
         self._burst = Burst(reactor, hub)
         self.workers = pool_factory(
-            reactor, "worker", config.worker_threads, config.worker_queue_limit
+            reactor,
+            "worker",
+            config.worker_threads,
+            config.worker_queue_limit or config.max_connections,
         )
+        self.workers.max_wait = config.worker_queue_timeout or inf
         # A stream has at most one job at a time, plus the closing of its generator.
         self.streams = pool_factory(
             reactor, "stream", config.stream_workers, 4 * config.max_connections

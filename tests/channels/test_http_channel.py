@@ -192,6 +192,7 @@ class Moves(ChannelCase):
         peer = simulation.http()
         peer.send(get("/"))
         simulation.settle(jobs=False)
+        simulation.pools["worker"].begin()
         peer.reset()
         simulation.settle(jobs=False)
         self.expect(HANDLING, CLOSED)
@@ -733,6 +734,7 @@ class Streams(ChannelCase):
         self.assertEqual(finished, ["/", "/big"])
         peer.send(get("/number/1"))
         simulation.settle(jobs=False)
+        simulation.pools["worker"].begin()
         peer.reset()
         simulation.settle(jobs=False)
         self.assertEqual(finished, ["/", "/big"], "its handler is still at work")
@@ -753,6 +755,12 @@ class Failures(ChannelCase):
         self.assertIn(b"Retry-After: 1\r\n", data)
         simulation.settle()
         self.assertEqual(statuses(waiting.take()), [200])
+
+    def test_a_pool_that_is_late_is_a_503_but_not_for_who_needs_no_worker(self) -> None:
+        simulation = self.simulate()
+        simulation.pools["worker"].is_late = True
+        peer = self.ask(simulation, get("/") + get("/now"))
+        self.assertEqual(statuses(peer.take()), [503, 200])
 
     def test_what_a_worker_could_not_handle_is_a_500(self) -> None:
         simulation = self.simulate()

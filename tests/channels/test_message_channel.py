@@ -204,6 +204,7 @@ class Moves(ChannelCase):
         peer = simulation.tcp()
         peer.send(b"echo a\n")
         simulation.settle(jobs=False)
+        simulation.pools["worker"].begin()
         peer.reset()
         simulation.settle(jobs=False)
         self.expect(HANDLING, CLOSED)
@@ -413,16 +414,21 @@ class Order(ChannelCase):
         self.assertTrue(peer.is_over)
         self.assertEqual(peer.sock.reads_of_eof, 1)
 
-    def test_a_full_pool_is_an_error_and_the_connection_stays(self) -> None:
-        simulation = self.simulate(worker_queue_limit=1)
-        waiting, refused = simulation.tcp(), simulation.tcp()
-        waiting.send(b"echo a\n")
+    def test_where_the_pool_is_full_a_message_waits_and_so_do_those_behind_it(self) -> None:
+        """X3 (`burst_of_subscribers`): nobody who comes back after a restart is told "busy"."""
+        simulation = self.simulate(worker_queue_limit=1, recv_size=1000)
+        first, second = simulation.tcp(), simulation.tcp()
+        first.send(b"echo a\n")
         simulation.settle(jobs=False)
-        refused.send(b'{"command": "echo", "id": 1}\nnow b\n')
+        second.send(b'{"command": "echo", "data": "b", "id": 1}\n' + b"now c\n" * 1000)
         simulation.settle(jobs=False)
-        lines = self.lines(refused)
-        self.assertEqual(json.loads(lines[0])["code"], "busy")
-        self.assertEqual(lines[1:], ["b"])
+        self.assertEqual(self.lines(second), [])
+        self.assertGreater(len(second.sock.incoming), 3000, "the rest is not read from the peer")
+        simulation.settle()
+        self.assertEqual(self.lines(first), ["a"])
+        lines = self.lines(second)
+        self.assertEqual(json.loads(lines[0]), {"id": 1, "data": "b"})
+        self.assertEqual(lines[1:], ["c"] * 1000)
 
     def test_a_stream_pauses_for_a_slow_reader_and_is_whole(self) -> None:
         simulation = self.simulate()

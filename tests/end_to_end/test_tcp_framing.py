@@ -206,16 +206,6 @@ class Length(FramingCase):
         self.assertEqual([error.get("status") for error in errors], [403, None])
         self.assertEqual(errors[1]["code"], "internal")
 
-    def test_a_busy_server_says_so_with_a_length(self) -> None:
-        simulation = self.simulate(tcp_framing="length", worker_queue_limit=1)
-        peers = [simulation.tcp() for _ in range(2)]
-        for peer in peers:
-            peer.send(sized(b"echo hi"))
-        simulation.settle()
-        codes = sorted(split(peer.take())[0] for peer in peers)
-        self.assertEqual(codes[0], b"hi")
-        self.assertEqual(json.loads(codes[1])["code"], "busy")
-
     def test_too_many_connections_are_told_so_with_a_length(self) -> None:
         simulation = self.simulate(tcp_framing="length", max_connections=1)
         self.tell(simulation, b"")
@@ -542,19 +532,17 @@ class Change(FramingCase):
                 self.assertIn(b"error", error)
                 self.assertEqual(answer, b"still lines")
 
-    def test_a_busy_server_changes_nothing(self) -> None:
+    def test_it_may_wait_for_a_worker(self) -> None:
         simulation = self.simulate(worker_queue_limit=1)
         first = simulation.tcp()
         first.send(b"echo a\n")
         simulation.settle(jobs=False)
         second = simulation.tcp()
-        second.send(b"upgrade\n")
+        second.send(b"upgrade\n" + sized(b"echo 1"))
         simulation.settle(jobs=False)
-        self.assertIn(b"busy", second.take())
+        self.assertEqual(second.take(), b"")
         simulation.settle()
-        second.send(b"echo a\n")
-        simulation.settle()
-        self.assertEqual(second.take(), b"a\n")
+        self.assertEqual(second.take(), b"upgraded\n" + sized(b"1"))
 
     def test_it_can_change_back(self) -> None:
         simulation = self.simulate()

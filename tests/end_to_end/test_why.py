@@ -195,6 +195,7 @@ class Reasons(WhyCase):
         peer = self.simulation.http()
         peer.send(GET % b"small")
         self.simulation.settle(jobs=False)
+        self.simulation.pools["worker"].begin()
         peer.reset()
         self.simulation.settle()
         self.expect(peer, CloseReason.PEER_RESET, "request GET /small", Kind.CLOSED, Kind.TOO_LATE)
@@ -348,6 +349,8 @@ class Reasons(WhyCase):
         self.simulate(handler_timeout=5)
         peer = self.simulation.http()
         peer.send(GET % b"small")
+        self.simulation.settle(jobs=False)
+        self.simulation.pools["worker"].begin()
         self.simulation.advance(5 + SWEEP, jobs=False)
         peer.close()
         self.simulation.settle()
@@ -364,6 +367,8 @@ class Reasons(WhyCase):
         self.simulate(handler_timeout=5)
         peer = self.simulation.tcp()
         peer.send(b"small\n")
+        self.simulation.settle(jobs=False)
+        self.simulation.pools["worker"].begin()
         self.simulation.advance(5 + SWEEP, jobs=False)
         peer.close()
         self.simulation.settle()
@@ -568,15 +573,6 @@ class Reasons(WhyCase):
         story = self.story(peers[-1])
         self.assertIs(story.reason, CloseReason.BUSY)
         self.assertIn("there is no room for it: max_connections", str(story))
-
-    def test_busy_workers_cannot_ask_whether_it_may_come(self) -> None:
-        self.simulate(worker_queue_limit=1)
-        self.server.on_connect(lambda client: True)
-        peers = [self.simulation.tcp() for _ in range(2)]
-        self.simulation.settle(jobs=False)
-        peers[1].close()
-        self.simulation.settle()
-        self.expect(peers[1], CloseReason.BUSY, "there is no room for it: worker_queue_limit")
 
     def test_evicted_http(self) -> None:
         self.simulate(max_connections=1)

@@ -10,9 +10,10 @@ import unittest
 from collections import deque
 from typing import Any
 
+from pyliteflux.app.request import Request
 from pyliteflux.errors import PoolFull, ReactorClosed
 from pyliteflux.reactor.loop import Reactor
-from pyliteflux.reactor.workers import PATIENCE, WorkerPool
+from pyliteflux.reactor.workers import DEAD_SLACK, PATIENCE, WorkerPool
 from tests.fakes import FakeClock, FakeSelector, Network
 from tests.support import DEADLINE, RunningThread, captured_logs, wait_until
 
@@ -215,6 +216,72 @@ class Bounds(PoolCase):
         pool.submit(self.block, 2)
         with self.assertRaisesRegex(PoolFull, "2 jobs are waiting for the test pool"):
             pool.submit(self.block, 3)
+
+    def test_who_may_not_be_refused_waits_in_the_full_queue(self) -> None:
+        pool = self.pool(queue_limit=1)
+        pool.submit(self.block, 1)
+        pool.submit(self.block, 2, may_refuse=False)
+        self.assertEqual(pool.waiting, 2)
+
+    def late_pool(self) -> WorkerPool:
+        """Return a pool whose only worker is stuck, with one job behind that."""
+        pool = self.pool(max_threads=1)
+        pool.max_wait = 5.0
+        for number in (1, 2):
+            pool.submit(self.block, number, self.results.append)
+        self.work(lambda: pool.waiting == 1, "the only worker is at work")
+        return pool
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.5)):
+            self.clock.advance(0.5)
+            self.reactor.run_once()
+
+    def test_a_queue_whose_front_has_waited_for_too_long_refuses_and_not_before(self) -> None:
+        """`burst_of_subscribers`: the age of the front says that a pool is late, no length does."""
+        pool = self.late_pool()
+        self.pass_time(4.5)
+        for number in range(3, 900):
+            pool.submit(self.block, number)
+        self.pass_time(1)
+        with self.assertRaisesRegex(PoolFull, "the test pool is 5 s behind"):
+            pool.submit(self.block, 900)
+        pool.submit(self.block, 900, may_refuse=False)
+        self.release.set()
+        self.work(lambda: pool.waiting == 0 and not pool._watching, "all are done")
+        pool.submit(self.block, 901)
+
+    def test_time_for_which_nobody_ran_is_not_held_against_the_pool(self) -> None:
+        """A laptop that slept, a SIGSTOP: the front is old, and the pool has had no chance."""
+        pool = self.late_pool()
+        self.clock.advance(3600)
+        pool.submit(self.block, 3)
+        self.reactor.run_once()
+        pool.submit(self.block, 4)
+        self.pass_time(4.5)
+        pool.submit(self.block, 5)
+        self.pass_time(1)
+        with self.assertRaises(PoolFull):
+            pool.submit(self.block, 6)
+
+    def test_jobs_that_nobody_waits_for_are_taken_out_when_they_are_many(self) -> None:
+        """`bodies_of_the_gone`: who comes, asks and goes again may not fill the queue."""
+        pool = self.pool(max_threads=1)
+        pool.submit(self.block, 0)
+        self.work(lambda: pool.waiting == 0, "the only worker is at work")
+        alive = []
+        for number in range(10 * DEAD_SLACK):
+            job = Request()
+            pool.submit(self.block, job)
+            if number % 10:
+                job.is_abandoned = True
+                pool.note_dead()
+            else:
+                alive.append(job)
+            self.assertLessEqual(pool.waiting, 2 * (len(alive) + DEAD_SLACK))
+        self.assertEqual(
+            [job for job in pool.stop() if not job.is_abandoned], alive, "in their order"
+        )
 
     def test_a_stopped_pool_refuses_and_names_what_it_dropped(self) -> None:
         pool = self.pool()

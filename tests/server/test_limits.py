@@ -50,8 +50,12 @@ class LimitCase(unittest.TestCase):
         self.logs = self.stack.enter_context(captured_logs())
         router = self.router = Router()
 
+        self.handled = 0
+
         @router.register("/", ["GET", "POST"])
+        @router.register("echo", protocol="tcp")
         def index(request: Any) -> dict[str, Any]:
+            self.handled += 1
             return {"size": len(request.body)}
 
         @router.register("/stream")
@@ -140,6 +144,73 @@ class BufferedBodies(LimitCase):
         self.assertTrue(late.unread.startswith(b"HTTP/1.1 408 "), bytes(late.unread))
         simulation.advance(30)
         self.assertEqual(service.body_bytes, 0)
+
+    def queued(self, simulation: Simulation) -> Peer:
+        """Return a client whose request, with a body of 1000 bytes, waits for a worker."""
+        peer = simulation.http()
+        peer.send(head_of(1000) + b"x" * 1000)
+        simulation.settle(jobs=False)
+        self.assertEqual(simulation.runtime.http.body_bytes, 1000)
+        return peer
+
+    def test_who_leaves_before_its_turn_takes_its_body_along(self) -> None:
+        """X2 (`bodies_of_the_gone`): what lies in the workers' queue has no client any more."""
+        finished: list[Any] = []
+
+        class Noting(Middleware):
+            def on_finish(self, request: Any) -> None:
+                finished.append(request)
+
+        simulation = self.simulate()
+        simulation.server.add_middleware(Noting())
+        pool = simulation.pools["worker"]
+        for tcp in (False, True):
+            if tcp:
+                peer = simulation.tcp()
+                peer.send(b'{"command": "echo", "data": "' + b"x" * 1000 + b'"}\n')
+                simulation.settle(jobs=False)
+            else:
+                peer = self.queued(simulation)
+            _, request, _ = pool.jobs[-1]
+            peer.reset()
+            simulation.settle(jobs=False)
+            self.assertEqual((request.body, len(request.headers)), (b"", 0))
+            self.assertEqual(getattr(request, "data", None), None)
+            self.assertEqual(simulation.runtime.http.body_bytes, 0)
+        self.assertEqual(pool.dead, 2)
+        simulation.settle()
+        self.assertEqual((self.handled, finished), (0, []), "nobody asks for it any more")
+
+    def test_what_a_handler_still_holds_counts_until_it_returns(self) -> None:
+        simulation = self.simulate(handler_timeout=5)
+        for is_late in (False, True):
+            peer = self.queued(simulation)
+            simulation.pools["worker"].begin()
+            if is_late:
+                simulation.advance(5 + SWEEP, jobs=False)
+                self.assertTrue(peer.unread.startswith(b"HTTP/1.1 504 "))
+            peer.reset()
+            simulation.settle(jobs=False)
+            self.assertEqual(simulation.runtime.http.body_bytes, 1000)
+            simulation.settle()
+            self.assertEqual(simulation.runtime.http.body_bytes, 0)
+        self.assertEqual(self.handled, 2)
+
+    def test_what_has_waited_over_handler_timeout_is_not_begun_after_its_504(self) -> None:
+        simulation = self.simulate(handler_timeout=5)
+        peer = self.queued(simulation)
+        simulation.advance(5 + SWEEP, jobs=False)
+        self.assertTrue(peer.unread.startswith(b"HTTP/1.1 504 "))
+        self.assertEqual(simulation.runtime.http.body_bytes, 0)
+        simulation.settle()
+        self.assertEqual(self.handled, 0)
+
+    def test_who_only_sends_no_more_is_answered(self) -> None:
+        simulation = self.simulate()
+        peer = self.queued(simulation)
+        peer.half_close()
+        simulation.settle()
+        self.assertTrue(peer.unread.startswith(b"HTTP/1.1 200 "))
 
     def test_it_can_be_switched_off(self) -> None:
         simulation = self.simulate(max_buffered_bodies=0)
