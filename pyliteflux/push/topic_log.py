@@ -25,9 +25,10 @@ class TopicLog:
     """
 
     __slots__ = (
-        "_topic",
         "_encoded",
         "_frames",
+        "topic",
+        "newest",
         "size",
         "max_messages",
         "max_bytes",
@@ -36,7 +37,7 @@ class TopicLog:
     )
 
     def __init__(self, topic: str, max_messages: int, max_bytes: int, lost: int = 0) -> None:
-        self._topic = topic
+        self.topic = topic
         self._encoded = dumps(topic)
         self._frames: deque[TopicFrame] = deque()
         self.size = 0
@@ -44,20 +45,18 @@ class TopicLog:
         self.max_bytes = max_bytes
         self.seq = 0  # Of the last message; they are counted from 1.
         self.lost = lost
+        # The position of the last message that has been here; `lost` where there was none.
+        self.newest = lost
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    @property
-    def newest(self) -> int:
-        """The position of the last message that has been here; `lost` where there was none."""
-        return self._frames[-1].position if self._frames else self.lost
-
     def append(self, position: int, id: str, data: bytes) -> TopicFrame:
         """Give a message its number, keep it, and return it as a frame. data: its JSON."""
         self.seq += 1
-        frame = TopicFrame(self._topic, self._encoded, self.seq, position, id, data)
+        frame = TopicFrame(self.topic, self._encoded, self.seq, position, id, data)
         self._frames.append(frame)
+        self.newest = position
         self.size += len(frame.json)
         self.trim()
         return frame

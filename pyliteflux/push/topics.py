@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from math import inf
 from typing import Any
 
@@ -251,17 +251,19 @@ class Topics:
         position = self._position_of(since)
         start = position or 0
         lost = self._forgotten if room.is_pattern else 0
-        others = {name: begin for name, begin in mine.items() if name != room.name}
-        sources = []
+        heard_since = _hearing({name: begin for name, begin in mine.items() if name != room.name})
+        logs = []
         for topic in self._topics_of(room):
-            lost = max(lost, topic.log.lost)
-            if topic.log.newest > start:
-                sources.append(topic.log.newest_first(start, _heard_since(topic.name, others)))
+            log = topic.log
+            if log.lost > lost:
+                lost = log.lost
+            if log.newest > start:
+                logs.append(log)
         # From the end, and no further than there is room: being told everything at once must
         # not be what makes a client too slow, nor take the reactor long.
         space = listener.replay_room()
         frames: list[TopicFrame] = []
-        for frame in heapq.merge(*sources, key=_position_of_frame, reverse=True):
+        for frame in _newest_first(logs, start, heard_since):
             space -= len(frame.json) + REPLAY_COST
             if space < 0:
                 lost = max(lost, frame.position)
@@ -405,14 +407,51 @@ class Topics:
         return self._rooms.get(name)
 
 
-def _heard_since(name: str, mine: dict[str, int]) -> float:
-    """Return the position from which on a topic is heard by these subscriptions; inf: never."""
-    heard = inf if name not in mine else mine[name]
-    for pattern, start in mine.items():
-        if start < heard and pattern.endswith("*") and name.startswith(pattern[:-1]):
-            heard = start
-    return heard
+def _newest_first(
+    logs: list[TopicLog], after: int, heard_since: Callable[[str], float]
+) -> Iterator[TopicFrame]:
+    """Yield what several logs keep after a position and was not heard, the last message first.
+
+    A log is opened when its turn comes: of five thousand topics there may be room for ten messages.
+    """
+    logs.sort(key=_newest_of)
+    # The next message of each that is open: by position, and no two have the same one.
+    heap: list[tuple[int, TopicFrame, Iterator[TopicFrame]]] = []
+    while logs or heap:
+        if logs and (not heap or logs[-1].newest > -heap[0][0]):
+            log = logs.pop()
+            rest = log.newest_first(after, heard_since(log.topic))
+            frame = next(rest, None)
+            if frame is not None:
+                heapq.heappush(heap, (-frame.position, frame, rest))
+            continue
+        _, frame, rest = heap[0]
+        yield frame
+        following = next(rest, None)
+        if following is None:
+            heapq.heappop(heap)
+        else:
+            heapq.heapreplace(heap, (-following.position, following, rest))
 
 
-def _position_of_frame(frame: TopicFrame) -> int:
-    return frame.position
+def _newest_of(log: TopicLog) -> int:
+    return log.newest
+
+
+def _hearing(mine: dict[str, int]) -> Callable[[str], float]:
+    """Return who tells from which position on a topic is heard by these subscriptions; inf: never.
+
+    It looks at as many beginnings of a name as there are lengths of patterns, not at each pattern.
+    """
+    starts = {name[:-1]: start for name, start in mine.items() if name.endswith("*")}
+    lengths = sorted({len(prefix) for prefix in starts})
+
+    def heard_since(name: str) -> float:
+        heard: float = mine.get(name, inf)
+        for length in lengths:
+            if length > len(name):
+                break
+            heard = min(heard, starts.get(name[:length], inf))
+        return heard
+
+    return heard_since

@@ -7,11 +7,14 @@ import random
 import threading
 import unittest
 from collections.abc import Callable
+from math import inf
 from typing import Any
+from unittest import mock
 
 from pyliteflux import Config, EventStream, Router
 from pyliteflux.errors import ConfigError, HTTPError
-from pyliteflux.push.topics import REPLAY_COST, Topics
+from pyliteflux.push.topic_log import TopicLog
+from pyliteflux.push.topics import REPLAY_COST, Topics, _hearing
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 
@@ -381,6 +384,59 @@ class Resume(TopicsTestCase):
         self.topics._process -= 1  # As in the child of a process that was forked before run().
         self.topics.begin(lambda: 0.0)
         self.assertNotEqual(self.topics.epoch, epoch)
+
+
+class CostOfAReplay(TopicsTestCase):
+    """X2 (`subscribe_replay_hog`): one message of 40 bytes must not hold the reactor."""
+
+    def test_no_more_logs_are_opened_than_there_is_room_for_messages(self) -> None:
+        for number in range(500):
+            self.publish(f"room:{number}", number)
+        listener = Listener()
+        listener.space = 5 * (REPLAY_COST + 100)
+        opened: list[str] = []
+        open_log = TopicLog.newest_first
+
+        def count(log: TopicLog, *limits: Any) -> Any:
+            opened.append(log.topic)
+            return open_log(log, *limits)
+
+        with mock.patch.object(TopicLog, "newest_first", count):
+            self.topics.subscribe(listener, "room:*", 0)
+        data = listener.data()
+        self.assertEqual(data, list(range(500 - len(data), 500)))
+        self.assertIn(len(data), (5, 6))
+        self.assertLessEqual(len(opened), len(data) + 2)
+
+    def test_the_last_messages_of_many_logs_come_in_their_order(self) -> None:
+        chance = random.Random(0)
+        published = []
+        for number in range(300):
+            topic = f"room:{chance.randrange(20)}"
+            published.append(number)
+            self.publish(topic, number)
+        for space in (1000, 10_000, 1 << 20):
+            listener = Listener()
+            listener.space = space
+            self.topics.subscribe(listener, "room:*", self.place(17))
+            data = listener.data()
+            self.assertEqual(data, published[300 - len(data) :] if space < 1 << 20 else data)
+            self.assertLessEqual(len(data), 283)
+        self.assertEqual(data, published[17:])
+
+    def test_what_is_heard_already_is_found_by_the_lengths_of_patterns(self) -> None:
+        chance = random.Random(1)
+        for _ in range(200):
+            mine = {
+                "".join(chance.choices("ab", k=chance.randrange(6))) + chance.choice(("", "*")): n
+                for n in chance.choices(range(100), k=chance.randrange(8))
+            }
+            heard_since = _hearing(mine)
+            name = "".join(chance.choices("ab", k=chance.randrange(7)))
+            expected = min(
+                (start for known, start in mine.items() if matches(known, name)), default=inf
+            )
+            self.assertEqual(heard_since(name), expected, (mine, name))
 
 
 class Client:
