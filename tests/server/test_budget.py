@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pyliteflux import Router
-from pyliteflux.server.channel import Channel
-from pyliteflux.server.http_channel import REQUESTS_PER_TURN
+from pyliteflux.channels.channel import Channel
+from pyliteflux.channels.http_channel import REQUESTS_PER_TURN
 from tests.fakes import Peer, Simulation
 
 TICK = 0.001  # Seconds that a look at the clock takes.
