@@ -94,6 +94,14 @@ def _secret(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else None
 
 
+def _secrets(value: Any) -> Any:
+    """One, or a list of them, kept as a tuple of bytes. None of several is empty."""
+    if isinstance(value, (list, tuple)):
+        secrets = tuple(_secret(item) for item in value)
+        return secrets if secrets and all(secrets) else None
+    return _secret(value)
+
+
 def _row(default: Any, check: Callable[[Any], Any], allowed: str, reason: str) -> Setting:
     return Setting(default, check, allowed, reason)
 
@@ -299,7 +307,10 @@ SETTINGS: dict[str, Setting] = {
         "events waiting for one client; over it it is cut, but see slow_client_policy",
     ),
     "secret_key": _row(
-        b"", _secret, "bytes or str", "signs cookies; empty: signed cookies are refused"
+        b"",
+        _secrets,
+        "bytes or str, or a list of them",
+        "signs cookies; of a list the first signs, all are read; empty: they are refused",
     ),
 }
 
@@ -386,7 +397,7 @@ class Config:
     json_default: Callable[[Any], Any] | None
     heartbeat: float
     event_buffer: int
-    secret_key: bytes
+    secret_key: bytes | tuple[bytes, ...]
 
     def __init__(self, **settings: Any) -> None:
         values = self.__dict__
@@ -429,7 +440,9 @@ def _checked(name: str, value: Any) -> Any:
         raise ConfigError(_unknown(name))
     kept = setting.check(value)
     if kept is None and value is not setting.default:  # One default is None.
-        raise ConfigError(f"{name} = {value!r} is not allowed: it takes {setting.allowed}")
+        # Errors end up in logs: of a secret they show what kind of thing it is.
+        shown = f"<{type(value).__name__}>" if name == "secret_key" else repr(value)
+        raise ConfigError(f"{name} = {shown} is not allowed: it takes {setting.allowed}")
     return kept
 
 

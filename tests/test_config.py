@@ -114,6 +114,9 @@ class ConfigTests(unittest.TestCase):
             ("log_colors", "sometimes", "auto, always or never"),
             ("slow_client_policy", "wait", "disconnect, drop_oldest"),
             ("secret_key", 5, "bytes or str"),
+            ("secret_key", [], "or a list of them"),
+            ("secret_key", ["new", ""], "or a list of them"),
+            ("json_default", "str", "a function, or None"),
             ("tcp_framing", "lines", "auto, line, json, xml, length or a callable"),
             ("tcp_framing", None, "auto, line, json, xml, length or a callable"),
         ):
@@ -130,7 +133,8 @@ class ConfigTests(unittest.TestCase):
                         attempt()
                     text = str(caught.exception)
                     self.assertIn(name, text)
-                    self.assertIn(repr(value), text)
+                    shown = f"<{type(value).__name__}>" if name == "secret_key" else repr(value)
+                    self.assertIn(shown, text)
                     self.assertIn(allowed, text)
                 self.assertEqual(getattr(config, name), before)
 
@@ -171,6 +175,20 @@ class ConfigTests(unittest.TestCase):
         self.assertIn("http_port=9000", text)
         self.assertNotIn("very secret", text)
         self.assertNotIn("tcp_port", text)
+
+    def test_an_error_shows_no_secret(self) -> None:
+        with self.assertRaises(ConfigError) as caught:
+            Config(secret_key=["very secret", 5])
+        self.assertNotIn("very secret", str(caught.exception))
+
+    def test_a_list_of_secrets_is_kept_as_bytes(self) -> None:
+        self.assertEqual(Config(secret_key=["new", b"old"]).secret_key, (b"new", b"old"))
+        self.assertEqual(Config(secret_key="one").secret_key, b"one")
+
+    def test_none_is_allowed_where_it_is_the_default(self) -> None:
+        config = Config(json_default=str)
+        config.json_default = None
+        self.assertIsNone(config.json_default)
 
     def test_it_can_be_iterated_as_pairs(self) -> None:
         self.assertEqual(set(dict(Config())), set(SETTINGS))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from ..errors import ConfigError
@@ -24,7 +25,10 @@ COOKIE_LIMIT = 4096
 _OWS = " \t"
 _IS_TOKEN = re.compile(TOKEN).fullmatch
 # RFC 6265 section 4.1.1: all but cookie-octet, and all but the characters of av-octet.
-_BAD_IN_VALUE = re.compile(r"[^\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]").search
+# Beyond ASCII a value is UTF-8, as browsers take and send it (RFC 6265bis section 5.6).
+_BAD_IN_VALUE = re.compile(r"[\x00-\x20\",;\\\x7f]").search
+# How Python's http.cookies writes what is no cookie-octet: \054 for a comma, \" for a quote.
+_ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 _BAD_IN_PATH = re.compile(r"[^\x20-\x3a\x3c-\x7e]").search
 _IS_DOMAIN = re.compile(r"\.?[0-9A-Za-z_-][0-9A-Za-z_.-]*").fullmatch
 _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
@@ -33,21 +37,40 @@ _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 def parse_cookies(header: str) -> dict[str, str]:
     """Return the cookies of a Cookie header; what is no cookie is left out. Never raises.
 
-    Quotes around a value are dropped. Of a repeated name the first counts: browsers send
-    the most specific path first (RFC 6265 section 5.4).
+    header: as it came, in Latin-1. Names and values that are UTF-8 are read as that: scripts
+    may set such. Quotes around a value are dropped, and with them the escapes that go with
+    quotes where Python's http.cookies has written it. Of a repeated name the first counts:
+    browsers send the most specific path first (RFC 6265 section 5.4).
     """
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
-        name = name.strip(_OWS)
+        name = _text(name.strip(_OWS))
         # An empty name stays out: "=__Host-a=b" would pass for __Host-a (CVE-2023-23934).
         if not equals or not name or name in cookies:
             continue
         value = value.strip(_OWS)
         if len(value) >= 2 and value[0] == value[-1] == '"':
             value = value[1:-1]
-        cookies[name] = value
+            if "\\" in value:
+                value = _ESCAPE.sub(_unescaped, value)
+        cookies[name] = _text(value)
     return cookies
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    octal, character = match.groups()
+    return character if octal is None else chr(int(octal, 8))
+
+
+def _text(latin: str) -> str:
+    """Return bytes that were read as Latin-1 as the UTF-8 that they are, if they are."""
+    if latin.isascii():
+        return latin
+    try:
+        return latin.encode("latin-1").decode()
+    except UnicodeError:
+        return latin
 
 
 def format_cookie(
@@ -58,34 +81,41 @@ def format_cookie(
     expires: datetime | int | None = None,
     path: str | None = "/",
     domain: str | None = None,
-    secure: bool = False,
+    secure: bool | None = None,
     httponly: bool = True,
     samesite: str | None = "Lax",
+    partitioned: bool = False,
 ) -> str:
     """Return the value of a Set-Cookie field. RFC 6265 section 4.1.
 
     max_age: seconds or a timedelta; 0 or less deletes the cookie. expires: seconds since 1970
     or a datetime with a time zone. Neither: until the browser closes. samesite: "Lax",
     "Strict" or "None"; None leaves the attribute out, and so does None for path and domain.
+    secure: None for what the name asks for: a ``__Secure-`` or ``__Host-`` cookie is (RFC
+    6265bis section 4.1.3). partitioned: a jar of its own for each site that embeds this one
+    (CHIPS). A value beyond ASCII is sent as UTF-8.
     Raises ValueError where a part is not allowed, or where browsers would silently drop the
-    cookie: over 4096 bytes, SameSite=None or a ``__Secure-`` or ``__Host-`` name without what
-    it needs (RFC 6265bis section 4.1.3).
+    cookie: over 4096 bytes, or a prefix, SameSite=None or partitioned without what it needs.
     """
     if not isinstance(name, str) or not _IS_TOKEN(name):
         raise ValueError(f"cookie name {name!r} is not a token (RFC 6265 section 4.1.1)")
     if not isinstance(value, str):
         raise ValueError(f"cookie {name}: the value must be a str, not {type(value).__name__}")
-    bad = _BAD_IN_VALUE(value)
+    bad = _bad_in(value)
     if bad is not None:
         raise ValueError(
-            f"cookie {name}: {bad.group()!r} is not allowed in a value (RFC 6265 section 4.1.1); "
+            f"cookie {name}: {bad!r} is not allowed in a value (RFC 6265 section 4.1.1); "
             "sign the value with Signer, or quote it with urllib.parse.quote"
         )
+    if not value.isascii():
+        value = value.encode().decode("latin-1")  # A head is written in Latin-1.
     if len(name) + len(value) > COOKIE_LIMIT:
         raise ValueError(
             f"cookie {name}: name and value are {len(name) + len(value)} bytes, "
             f"browsers take up to {COOKIE_LIMIT}"
         )
+    if secure is None:
+        secure = name.lower().startswith(("__secure-", "__host-"))
     _check_prefix(name, path, domain, secure)
     pieces = [f"{name}={value}"]
     if path is not None:
@@ -111,7 +141,20 @@ def format_cookie(
         if word == "None" and not secure:
             raise ValueError(f"cookie {name}: browsers refuse SameSite=None without secure=True")
         pieces.append(f"SameSite={word}")
+    if partitioned:
+        if not secure:
+            raise ValueError(f"cookie {name}: browsers refuse Partitioned without secure=True")
+        pieces.append("Partitioned")
     return "; ".join(pieces)
+
+
+def _bad_in(value: str) -> str | None:
+    """Return the first character that no value may hold."""
+    bad = _BAD_IN_VALUE(value)
+    if bad is not None or value.isascii():
+        return None if bad is None else bad.group()
+    # Half a surrogate pair is not printable either.
+    return next((char for char in value if not (char.isascii() or char.isprintable())), None)
 
 
 def _check_prefix(name: str, path: str | None, domain: str | None, secure: bool) -> None:
@@ -159,21 +202,23 @@ def _date(name: str, expires: datetime | int) -> str:
 class Signer:
     """Sign cookie values, so that a client can read them but not change them. Any thread.
 
-    secret: the setting secret_key. The mark (HMAC-SHA256) covers the cookie's name, so that
-    one cookie cannot be replayed as another, and the time of signing. The value is written
-    in base64: any text fits, a third longer. It is signed, not encrypted.
+    secrets: the setting secret_key. The first signs; what another of them has signed is read,
+    too, so a new secret can be put in front of the old one and nobody is logged out. The mark
+    (HMAC-SHA256) covers the cookie's name, so that one cookie cannot be replayed as another,
+    and the time of signing. The value is written in base64: any text fits, a third longer. It
+    is signed, not encrypted.
     Raises ConfigError for an empty secret.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_secrets",)
 
-    def __init__(self, secret: bytes) -> None:
-        if not secret:
+    def __init__(self, secrets: bytes | Sequence[bytes]) -> None:
+        self._secrets = (secrets,) if isinstance(secrets, bytes) else tuple(secrets)
+        if not self._secrets or not all(self._secrets):
             raise ConfigError(
                 "signed cookies need the setting secret_key: "
                 'python -c "import secrets; print(secrets.token_hex())" makes a good one'
             )
-        self._secret = secret
 
     def sign(self, name: str, value: str, now: int) -> str:
         """Return ``value.time.mark``, fit for `format_cookie`. now: seconds since 1970."""
@@ -182,7 +227,7 @@ class Signer:
         # surrogatepass: any str at all comes back as it was.
         text = _base64(value.encode("utf-8", "surrogatepass"))
         signed = f"{text}.{int(now)}"
-        return f"{signed}.{self._mark(name, signed)}"
+        return f"{signed}.{_mark(self._secrets[0], name, signed)}"
 
     def unsign(self, name: str, signed: str, now: int, max_age: int | None) -> str | None:
         """Return the value, or None if it was not signed here, for this name, in max_age seconds.
@@ -193,10 +238,11 @@ class Signer:
         from hmac import compare_digest  # Not above, as `_mark` says.
 
         content, _, mark = signed.rpartition(".")
-        expected = self._mark(name, content)
         # Bytes, as compare_digest raises for a str that is not ASCII. Nothing of the content
         # is looked at before the mark is right.
-        if not compare_digest(mark.encode("utf-8", "replace"), expected.encode()):
+        given = mark.encode("utf-8", "replace")
+        marks = (_mark(secret, name, content).encode() for secret in self._secrets)
+        if not any(compare_digest(given, expected) for expected in marks):
             return None
         text, _, time = content.partition(".")
         if max_age is not None and now - int(time) > max_age:
@@ -204,18 +250,19 @@ class Signer:
         padding = "=" * (-len(text) % 4)
         return base64.urlsafe_b64decode(text + padding).decode("utf-8", "surrogatepass")
 
-    def _mark(self, name: str, content: str) -> str:
-        # Not above: this brings in libcrypto, 4 MB, and most servers sign nothing.
-        import hashlib
-        import hmac
-
-        # The label keeps these marks apart from others that the user makes with the same
-        # secret; a token holds no "=", so name and content cannot flow into each other.
-        message = f"pyliteflux cookie\n{name}={content}".encode("utf-8", "replace")
-        return _base64(hmac.new(self._secret, message, hashlib.sha256).digest())
-
     def __repr__(self) -> str:
         return "Signer(...)"  # Never the secret: a repr ends up in logs.
+
+
+def _mark(secret: bytes, name: str, content: str) -> str:
+    # Not above: this brings in libcrypto, 4 MB, and most servers sign nothing.
+    import hashlib
+    import hmac
+
+    # The label keeps these marks apart from others that the user makes with the same
+    # secret; a token holds no "=", so name and content cannot flow into each other.
+    message = f"pyliteflux cookie\n{name}={content}".encode("utf-8", "replace")
+    return _base64(hmac.new(secret, message, hashlib.sha256).digest())
 
 
 def _base64(data: bytes) -> str:

@@ -78,12 +78,14 @@ class HTTPResponse:
         expires: datetime | int | None = None,
         path: str = "/",
         domain: str | None = None,
-        secure: bool = False,
+        secure: bool | None = None,
         httponly: bool = True,
         samesite: str | None = "Lax",
+        partitioned: bool = False,
     ) -> None:
         """Add a Set-Cookie; scripts cannot read it and other sites cannot send it, unless said.
 
+        secure: over HTTPS only; None: where the name begins with ``__Host-`` or ``__Secure-``.
         Raises ValueError that names what RFC 6265 does not allow. See `cookies.format_cookie`.
         """
         self.headers.add(
@@ -98,12 +100,39 @@ class HTTPResponse:
                 secure=secure,
                 httponly=httponly,
                 samesite=samesite,
+                partitioned=partitioned,
             ),
         )
 
-    def delete_cookie(self, name: str, *, path: str = "/", domain: str | None = None) -> None:
-        """Tell the client to forget a cookie; path and domain must be those it was set with."""
-        self.set_cookie(name, "", max_age=0, expires=0, path=path, domain=domain)
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: str | None = "Lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Tell the client to forget a cookie; say what it was set with.
+
+        path, domain and partitioned tell which cookie it is. secure and samesite decide whether
+        the browser listens: over HTTP, and in the frame of another site, it takes no such field
+        without them (RFC 6265bis section 5.7). Raises ValueError as `set_cookie` does.
+        """
+        self.set_cookie(
+            name,
+            "",
+            max_age=0,
+            expires=0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+        )
 
     @property
     def length(self) -> int:

@@ -7,6 +7,7 @@ import random
 import sys
 import unittest
 from datetime import datetime, timedelta, timezone
+from http.cookies import SimpleCookie
 from typing import Any
 
 from pyliteflux.app.cookies import COOKIE_LIMIT, Signer, format_cookie, parse_cookies
@@ -30,9 +31,27 @@ class ParseCookiesTests(unittest.TestCase):
             ("a[0]=x; ü=ü", {"a[0]": "x", "ü": "ü"}),
             ('a="x;y"', {"a": '"x'}),
             ("a=%41+b", {"a": "%41+b"}),
+            # What a browser's script has set comes as UTF-8, which is read as Latin-1 first.
+            ("a=\xe6\x95\xb0; \xe6\x95\xb0=b", {"a": "数", "数": "b"}),
+            ("a=caf\xe9", {"a": "café"}),
+            ("a=\u6570", {"a": "数"}),
         ):
             with self.subTest(header):
                 self.assertEqual(parse_cookies(header), expected)
+
+    def test_cookies_as_http_cookies_writes_them(self) -> None:
+        """`cookie-of-http-cookies`: quotes and the escapes inside of them go together."""
+        self.assertEqual(parse_cookies(r'a="x\054y"; b="\"\\"'), {"a": "x,y", "b": '"\\'})
+        self.assertEqual(parse_cookies("a=x\\054y; b=\\"), {"a": r"x\054y", "b": "\\"})
+        self.assertEqual(parse_cookies(r'a="\400\9\\054"'), {"a": r"4009\054"})
+        self.assertEqual(parse_cookies(r'a="\"'), {"a": "\\"})  # Nothing follows it.
+        for value in (
+            "x,y", 'say "hi"', "a;b c", "back\\slash", "\\054", "\r\n\0\x7f", "é", "plain",
+        ):  # fmt: skip
+            cookie = SimpleCookie()
+            cookie["a"] = value
+            with self.subTest(value):
+                self.assertEqual(parse_cookies(cookie["a"].OutputString()), {"a": value})
 
     def test_a_nameless_cookie_does_not_pass_for_a_prefixed_one(self) -> None:
         # CVE-2023-23934.
@@ -107,11 +126,13 @@ class FormatCookieTests(unittest.TestCase):
 
     def test_each_character_of_a_value_is_a_cookie_octet_or_is_refused_by_name(self) -> None:
         allowed = {0x21, *range(0x23, 0x2C), *range(0x2D, 0x3B), *range(0x3C, 0x5C),
-                   *range(0x5D, 0x7F)}  # fmt: skip
+                   *range(0x5D, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x180), 0xFF1B}  # fmt: skip
         for code in [*range(0x180), 0x2028, 0xFF1B, 0xDC80]:
             char = chr(code)
             if code in allowed:
-                self.assertTrue(format_cookie("a", f"x{char}y").startswith(f"a=x{char}y; "))
+                field = format_cookie("a", f"x{char}y").encode("latin-1")
+                self.assertTrue(field.startswith(f"a=x{char}y; ".encode()))
+                self.assertEqual(parse_cookies(field.decode("latin-1"))["a"], f"x{char}y")
                 continue
             with self.assertRaises(ValueError) as caught:
                 format_cookie("a", f"x{char}y")
@@ -146,17 +167,34 @@ class FormatCookieTests(unittest.TestCase):
 
     def test_what_browsers_would_drop_in_silence_is_refused(self) -> None:
         self.assertRaises(ValueError, format_cookie, "a", "1", samesite="None")
-        self.assertRaises(ValueError, format_cookie, "__Secure-a", "1")
-        self.assertRaises(ValueError, format_cookie, "__SECURE-a", "1")
-        for wrong in ({}, {"path": "/x"}, {"path": None}, {"domain": "a.b"}, {"secure": False}):
-            options: dict[str, Any] = {"secure": bool(wrong), **wrong}
+        self.assertRaises(ValueError, format_cookie, "__Secure-a", "1", secure=False)
+        self.assertRaises(ValueError, format_cookie, "__SECURE-a", "1", secure=False)
+        self.assertRaises(ValueError, format_cookie, "a", "1", partitioned=True)
+        for wrong in ({"path": "/x"}, {"path": None}, {"domain": "a.b"}, {"secure": False}):
+            options: dict[str, Any] = wrong
             for name in ("__Host-a", "__host-a"):
                 with self.subTest(wrong), self.assertRaises(ValueError):
                     format_cookie(name, "1", **options)
         format_cookie("__Secure-a", "1", secure=True, path="/x", domain="a.b")
         format_cookie("__Host-a", "1", secure=True)
         format_cookie("a", "x" * (COOKIE_LIMIT - 1))
+
+    def test_a_prefix_implies_secure(self) -> None:
+        for name in ("__Host-a", "__Secure-a", "__host-a"):
+            self.assertEqual(
+                format_cookie(name, "1"), f"{name}=1; Path=/; Secure; HttpOnly; SameSite=Lax"
+            )
+
+    def test_a_cookie_of_an_embedded_site_may_be_partitioned(self) -> None:
+        self.assertEqual(
+            format_cookie("__Host-a", "1", samesite=None, httponly=False, partitioned=True),
+            "__Host-a=1; Path=/; Secure; Partitioned",
+        )
+
+    def test_the_limit_is_one_of_bytes(self) -> None:
+        format_cookie("a", "数" * (COOKIE_LIMIT // 3))
         self.assertRaises(ValueError, format_cookie, "a", "x" * COOKIE_LIMIT)
+        self.assertRaises(ValueError, format_cookie, "a", "数" * (COOKIE_LIMIT // 3 + 1))
 
     def test_what_is_written_passes_the_gate_of_the_fields_and_is_read_back(self) -> None:
         value = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '",;\\')
@@ -222,6 +260,16 @@ class SignerTests(unittest.TestCase):
         with self.assertRaises(ConfigError) as caught:
             Signer(b"")
         self.assertIn("secret_key", str(caught.exception))
+
+    def test_of_several_secrets_the_first_signs_and_all_are_read(self) -> None:
+        """A rotation: the new one in front of the old one, until the old cookies have expired."""
+        old, new = Signer(b"old"), Signer((b"new", b"old"))
+        self.assertEqual(new.unsign("a", old.sign("a", "x", 1000), 1000, 60), "x")
+        self.assertEqual(new.sign("a", "x", 1000), Signer(b"new").sign("a", "x", 1000))
+        self.assertIsNone(old.unsign("a", new.sign("a", "x", 1000), 1000, 60))
+        self.assertIsNone(Signer((b"new", b"other")).unsign("a", old.sign("a", "x", 1), 1, 60))
+        for secrets in ((), (b"", b"x"), (b"x", b"")):
+            self.assertRaises(ConfigError, Signer, secrets)
 
     def test_the_secret_is_not_in_the_repr(self) -> None:
         self.assertNotIn("secret", repr(Signer(b"secret")).lower())

@@ -424,6 +424,8 @@ class CookieTests(ServerTestCase):
         self.assertNotIn("secret_key", answer.text)
 
     def test_attributes_reach_the_wire(self) -> None:
+        """`delete-host-cookie`, `delete-cross-site-cookie`: what was set can be deleted."""
+
         def made(response: HTTPResponse) -> None:
             response.set_cookie("a", "1")
             response.set_cookie(
@@ -431,6 +433,9 @@ class CookieTests(ServerTestCase):
                 secure=True, httponly=False, samesite="none",
             )  # fmt: skip
             response.delete_cookie("c", path="/x")
+            response.delete_cookie("__Host-sid")
+            response.delete_cookie("d", secure=True, samesite="None", partitioned=True)
+            response.set_cookie("e", "数据")
 
         self.made = made
         answer = fetch(self.serve(), "GET", "/set")
@@ -442,6 +447,10 @@ class CookieTests(ServerTestCase):
                 f"__Secure-b=2; Path=/x; Domain=example.org; Max-Age=60; Expires={epoch}; "
                 "Secure; SameSite=None",
                 f"c=; Path=/x; Max-Age=0; Expires={epoch}; HttpOnly; SameSite=Lax",
+                f"__Host-sid=; Path=/; Max-Age=0; Expires={epoch}; Secure; HttpOnly; SameSite=Lax",
+                f"d=; Path=/; Max-Age=0; Expires={epoch}; Secure; HttpOnly; SameSite=None; "
+                "Partitioned",
+                "e=数据; Path=/; HttpOnly; SameSite=Lax".encode().decode("latin-1"),
             ],
         )
 
