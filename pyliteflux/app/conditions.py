@@ -31,24 +31,22 @@ _RFC850_DATE = re.compile(
     rf"[A-Za-z]{{6,9}}, ([0-9]{{2}})-([A-Za-z]{{3}})-([0-9]{{2}}) {_CLOCK} GMT"
 )
 _ASCTIME_DATE = re.compile(rf"[A-Za-z]{{3}} ([A-Za-z]{{3}}) ([ 0-9][0-9]) {_CLOCK} ([0-9]{{4}})")
+# Fields of the content: no 304 says them (RFC 9110 section 15.4.5), and they are not true of an
+# error.
+NOT_IN_A_304 = ("Content-Type", "Content-Encoding", "Content-Disposition", "Content-Language")
 _EPOCH = datetime(1970, 1, 1).toordinal()
 
 
 class Validators(NamedTuple):
     """What tells one version of a representation from another (RFC 9110 section 8.8).
 
-    etag: with its quotes, strong, or weak with W/. modified: whole seconds since the epoch.
-    now: the same, when the response was made.
+    etag: with its quotes, strong, or weak with W/; "" where there is none. modified: whole
+    seconds since the epoch, None where nobody knows. now: the same, when the response was made.
     """
 
     etag: str
-    modified: int
+    modified: int | None
     now: int
-
-    @property
-    def last_modified(self) -> str:
-        """The Last-Modified field."""
-        return http_date(self.modified)
 
 
 def http_date(seconds: float) -> str:
@@ -111,7 +109,8 @@ def failed_precondition(method: str, headers: Headers, current: Validators) -> i
             return 412
     else:
         unmodified_since = _date_of(headers, "if-unmodified-since")
-        if unmodified_since is not None and current.modified > unmodified_since:
+        modified = current.modified  # Without one the condition is ignored (section 13.1.4).
+        if unmodified_since is not None and modified is not None and modified > unmodified_since:
             return 412
     # Step 3 and 4: has the client got it already? The tag decides where there is one.
     if_none_match = headers.get("if-none-match")
@@ -120,7 +119,8 @@ def failed_precondition(method: str, headers: Headers, current: Validators) -> i
             return 304
     else:
         modified_since = _date_of(headers, "if-modified-since")
-        if modified_since is not None and current.modified <= modified_since:
+        modified = current.modified
+        if modified_since is not None and modified is not None and modified <= modified_since:
             return 304
     return None
 
@@ -139,7 +139,7 @@ def range_is_current(headers: Headers, current: Validators) -> bool:
     if _IS_TAG(text):
         return text == current.etag and not text.startswith("W/")
     date = parse_http_date(text)
-    return date is not None and date == current.modified and current.modified < current.now
+    return date is not None and date == current.modified and date < current.now
 
 
 def _date_of(headers: Headers, name: str) -> int | None:

@@ -26,6 +26,7 @@ from .background import BackgroundTasks, TaskQueue
 from .context import enter
 from .debug_page import debug_page, text_of, traceback_of, wants_html
 from .middleware import Chain, MiddlewareManager
+from .representation import SAYS_MORE, select
 from .request import HTTPRequest, Request, TCPRequest
 from .response import (
     HTTPJSONResponse,
@@ -77,7 +78,11 @@ class Pipeline:
         enter(request)
         value = self._run(request, self._middlewares.chains["http"])
         try:
-            return make_response(value, request)
+            response = make_response(value, request)
+            fields = response._headers
+            if fields is not None and not SAYS_MORE.isdisjoint(fields.names()):
+                response = select(response, request)
+            return response
         except KeyboardInterrupt:
             raise
         except BaseException as error:

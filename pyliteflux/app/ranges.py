@@ -11,7 +11,10 @@ Chapter: docs/files.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from ..headers import check_field
 
 # Over so many parts a Range is ignored: each costs a descriptor and a seek, and honest clients
 # (PDF readers) ask for a few.
@@ -75,6 +78,27 @@ def parse_range(text: str, size: int) -> list[ByteRange] | None:
     if not ranges:
         raise RangeNotSatisfiable
     return None if _overlap(ranges) else ranges
+
+
+def multipart(
+    parts: Sequence[ByteRange], size: int, content_type: str, boundary: str
+) -> tuple[list[bytes], bytes]:
+    """Return what comes before each part of a multipart/byteranges, and behind the last.
+
+    RFC 9110 section 14.6. content_type: of the whole. boundary: in none of the parts. Raises
+    ValueError for a content type that must not be sent.
+    """
+    check_field("Content-Type", content_type)  # It does not pass the writer of the head.
+    heads = []
+    line_end = ""
+    for part in parts:
+        head = (
+            f"{line_end}--{boundary}\r\nContent-Type: {content_type}\r\n"
+            f"Content-Range: {part.content_range(size)}\r\n\r\n"
+        )
+        heads.append(head.encode("latin-1"))
+        line_end = "\r\n"
+    return heads, f"\r\n--{boundary}--\r\n".encode()
 
 
 def _number(digits: str) -> int:

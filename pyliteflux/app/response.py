@@ -48,6 +48,8 @@ class HTTPResponse:
 
     # What follows the body from files: bytes, or (descriptor, offset, count). See files.py.
     segments: Sequence[bytes | FilePiece] = ()
+    # True where conditions and ranges are its own business, in `prepare`; see representation.py.
+    selects_itself = False
 
     def __init__(
         self,

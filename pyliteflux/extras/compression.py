@@ -52,7 +52,8 @@ class GzipMiddleware(Middleware):
     minimum_size: bytes under which the gain is not worth the work. level: 1 (fast) to 9
     (small). Streams are compressed piece by piece. Left alone: an `EventStream`, a
     `FileResponse` (see `StaticFiles(precompressed=...)`), what has a Content-Encoding, 206,
-    media types that are compressed already, and what would not become smaller.
+    an answer with Accept-Ranges, media types that are compressed already, and what would not
+    become smaller.
 
     It works in the thread of the handler: on a route with ``blocking=False`` that is the
     reactor, which stands still meanwhile (some 30 ms for a megabyte of JSON at level 6).
@@ -143,6 +144,7 @@ def _may_be_coded(fields: MutableHeaders) -> bool:
     return (
         "Content-Encoding" not in fields
         and "Content-Range" not in fields
+        and "Accept-Ranges" not in fields  # Pieces of what is packed anew each time fit no other.
         and "no-transform" not in (fields.get("Cache-Control") or "").lower()
         and not _is_dense(fields.get("Content-Type") or "")
     )

@@ -22,17 +22,17 @@ from typing import Any
 from urllib.parse import quote
 
 from ..app.conditions import (
+    NOT_IN_A_304,
     Validators,
     failed_precondition,
     http_date,
     parse_http_date,
     range_is_current,
 )
-from ..app.ranges import ByteRange, RangeNotSatisfiable, parse_range
+from ..app.ranges import ByteRange, RangeNotSatisfiable, multipart, parse_range
 from ..app.response import BYTES, JSON, HTTPResponse, RedirectResponse
 from ..errors import HTTPError, RouteError
 from ..filepiece import FilePiece
-from ..headers import check_field
 from ..jsontext import dumps
 from ..statuses import phrase
 from .negotiation import accepts_gzip
@@ -104,6 +104,7 @@ class FileResponse(HTTPResponse):
     # Closed by __del__ where nobody else did: a handler may fail after it made this.
     _fd = -1
     _extra_flags = 0
+    selects_itself = True
 
     def __init__(
         self,
@@ -203,7 +204,7 @@ class FileResponse(HTTPResponse):
         self.status = status
         headers = self.headers
         # Of a 304 remain what a cache updates its copy with: RFC 9110 section 15.4.5.
-        gone = ["Content-Type", "Content-Encoding", "Content-Disposition", "Content-Language"]
+        gone = [*NOT_IN_A_304]
         gone += ["Last-Modified"] if status == 304 else ["ETag", "Last-Modified", "Cache-Control"]
         for name in gone:
             del headers[name]
@@ -223,27 +224,17 @@ class FileResponse(HTTPResponse):
         """multipart/byteranges: RFC 9110 section 14.6."""
         boundary = os.urandom(16).hex()  # Not to be guessed, so in no file on purpose.
         content_type = self.headers.get("Content-Type") or self.content_type or BYTES
-        check_field("Content-Type", content_type)  # It does not pass the writer of the head.
-        size = self._stat.st_size
+        heads, end = multipart(parts, self._stat.st_size, content_type, boundary)
         segments: list[bytes | FilePiece] = []
         # Seen by `discard` from the first moment: the next dup() may fail.
         self.segments = segments
         _advise(self._fd, parts[0])
-        length = 0
-        line_end = ""
-        for part in parts:
-            head = (
-                f"{line_end}--{boundary}\r\nContent-Type: {content_type}\r\n"
-                f"Content-Range: {part.content_range(size)}\r\n\r\n"
-            ).encode("latin-1")
+        for head, part in zip(heads, parts, strict=True):
             segments.append(head)
             # Each piece of a file closes its descriptor when it is sent.
             segments.append(FilePiece(os.dup(self._fd), part.offset, part.length))
-            length += len(head) + part.length
-            line_end = "\r\n"
-        tail = f"\r\n--{boundary}--\r\n".encode()
-        segments.append(tail)
-        self._length = length + len(tail)
+        segments.append(end)
+        self._length = sum(map(len, heads)) + sum(part.length for part in parts) + len(end)
         self.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
         os.close(self._fd)
         self._fd = -1
