@@ -126,6 +126,7 @@ _BY_A_VARIABLE = {
     "__main__.py: import importlib",  # The administrator names the module of the application.
     "__main__.py: importlib.import_module(module)",
     "statuses.py: import http",  # Nothing of it but HTTPStatus.
+    "log.py: logging.getLogger(name)",  # Of the framework: its loggers are made with the module.
     "jsontext.py: public.encode(probe)",
     "channels/http_reply.py: heads.encode(status, response.content_type, request_id_of(request),"
     " size)",
@@ -167,6 +168,17 @@ class Sources(unittest.TestCase):
             for suspect in _suspects(file.removeprefix("pyliteflux/"), ast.parse(text, file))
         }
         self.assertEqual(found, _BY_A_VARIABLE)
+
+    def test_no_digit_is_one_of_another_script(self) -> None:
+        """Python's ``\\d``, `isdigit` and `int` know those of 60 scripts; a peer's are ASCII."""
+        for file, text in package_sources().items():
+            for node in ast.walk(ast.parse(text, file)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "re.compile":
+                    for part in ast.walk(node.args[0]):
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                            self.assertNotRegex(part.value, r"\\[dw]", f"{file}:{node.lineno}")
+                if isinstance(node, ast.BoolOp | ast.If) and ".isdigit()" in ast.unparse(node):
+                    self.assertIn(".isascii()", ast.unparse(node), f"{file}:{node.lineno}")
 
     def test_the_scan_sees_what_it_is_to_see(self) -> None:
         for line in (

@@ -301,6 +301,8 @@ class HTTPRequest(Request):
     def _multipart(self) -> tuple[MultiDict[str], MultiDict[UploadedFile]]:
         if self.content_type != "multipart/form-data":
             return MultiDict(), MultiDict()
+        if self.stream is None and not self._body:
+            return MultiDict(), MultiDict()  # As of JSON: what is not there is not broken.
         parameters = content_type_of(self.headers.get("content-type") or "")[1]
         boundary = parameters.get("boundary", "").encode("latin-1", "replace")
         parser = MultipartParser(boundary, FormLimits.from_config(self.config))

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
+from ..charsets import codec_of
 from ..errors import BadMessage
 from ..jsontext import Default, dumps, loads, plain
 from .framing import MAX_DEPTH, Frame
@@ -191,7 +192,7 @@ class _XmlReader:
         parser.Parse(data, True)
 
     def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
-        if encoding is not None and encoding.lower() not in ("utf-8", "utf8", "us-ascii"):
+        if encoding is not None and codec_of(encoding) != "utf-8":
             raise bad_message("bad XML: the encoding must be UTF-8", "xml")
 
     def _refuse(self, *details: Any) -> None:

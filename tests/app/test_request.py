@@ -144,6 +144,16 @@ class HTTPRequestTests(unittest.TestCase):
         request = HTTPRequest("GET", "/a?b=c", host="example.org:80")
         self.assertEqual(request.url, "http://example.org:80/a?b=c")
 
+    def test_a_form_that_is_not_there_is_empty_as_json_is_none(self) -> None:
+        """Q2, Q3: a body of nothing is not a broken one, whatever its type."""
+        for kind in ("multipart/form-data; boundary=B", "multipart/form-data",
+                     "application/x-www-form-urlencoded", "application/json"):  # fmt: skip
+            request = make(b"", kind)
+            self.assertEqual((request.form_data, request.files), ({}, {}))
+            self.assertIsNone(request.json_data)
+        with self.assertRaises(HTTPError):
+            make(b"--B", "multipart/form-data; boundary=B").form_data  # noqa: B018
+
     def test_the_connection_keeps_its_own_address(self) -> None:
         """T8: who puts another client in the place of a proxy changes client_address alone."""
         for request in (
