@@ -12,6 +12,7 @@
     │   ├── NotSupported         501  a method or transfer coding nobody here knows
     │   ├── VersionNotSupported  505
     │   ├── FrameTooLong         a TCP message over its limit: the stream is lost
+    │   ├── WrongPort            no TCP message at all, but HTTP or TLS: nothing more is read
     │   └── BadMessage           a TCP message that cannot be read: the stream goes on
     ├── HTTPError                an answer, raised by a handler or a middleware
     ├── ConfigError              also a ValueError and an AttributeError
@@ -91,6 +92,20 @@ class FrameTooLong(ProtocolError):
     status = 413
     code = "message_too_large"
     data_type = "raw"  # The format it was being read as: "json", "xml" or "raw".
+
+
+class WrongPort(ProtocolError):
+    """A TCP connection that begins as one of another protocol does. Nothing of it is read.
+
+    spoken: which one, "HTTP" or "TLS".
+    """
+
+    code = "wrong_port"
+
+    def __init__(self, text: str, spoken: str, data_type: str) -> None:
+        super().__init__(text)
+        self.spoken = spoken
+        self.data_type = data_type  # The format that the port speaks: "raw", "json" or "xml".
 
 
 class BadMessage(ProtocolError):

@@ -568,6 +568,16 @@ ADVISORIES = (
         ),
     ),
     Advisory(
+        "commands from a web page: a browser sends them behind an HTTP head, to any port",
+        "Redis before 3.2.7 (cross protocol scripting)",
+        "a TCP connection that begins with an HTTP request line, or as TLS does, is told what port "
+        "it has reached, and nothing behind that is read, in every framing with lines",
+        (
+            "protocol.test_framing.Openings",
+            "end_to_end.test_tcp_framing.Strangers",
+        ),
+    ),
+    Advisory(
         "a request handled after a failed one, answers out of order",
         "waitress CVE-2024-49768; Twisted CVE-2023-46137, CVE-2024-41671",
         "one request of a connection has the turn; the next is not parsed before its answer",

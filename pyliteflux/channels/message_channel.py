@@ -18,7 +18,7 @@ from typing import Any
 from ..app.context import current_scope
 from ..app.request import NO_HEADERS, Request, TCPRequest
 from ..app.response import StreamResponse
-from ..errors import BadMessage, ProtocolError
+from ..errors import BadMessage, ProtocolError, WrongPort
 from ..headers import Headers
 from ..log import framework as log
 from ..protocol.framers import Framer, Framing, hand_over
@@ -256,6 +256,9 @@ class MessageChannel(PushedChannel):
         except BadMessage as error:
             self._answer_error(error)
             return True
+        except WrongPort as error:
+            self._turn_away(error)
+            return False
         except ProtocolError as error:  # FrameTooLong: where the next message begins is unknown.
             self._answer_error(error, close=True)
             return False
@@ -297,6 +300,13 @@ class MessageChannel(PushedChannel):
             if self.state is RECEIVING:
                 self._move(IDLE)
             self._await_message()
+
+    def _turn_away(self, error: WrongPort) -> None:
+        """Somebody speaks HTTP or TLS to this port: say which port this is, and read no more."""
+        service = self._service
+        service.warn_of_stranger(self.client_id, error.spoken)
+        told = WrongPort(service.directions(error.spoken), error.spoken, error.data_type)
+        self._answer_error(told, close=True)
 
     def _on_signal(self, signal: Signal) -> None:
         """Not a command: a push is acknowledged, or the client is there."""

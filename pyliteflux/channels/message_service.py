@@ -36,6 +36,10 @@ def check_framings(config: Config, router: Router) -> None:
             Framing(route.framing, config)
 
 
+# Seconds between two log lines about what is none of ours, such as HTTP on this port.
+STRANGER_INTERVAL = 60.0
+
+
 class MessageService(Service):
     """What all TCP channels of a server share: how an answer is encoded, what was dropped."""
 
@@ -55,6 +59,9 @@ class MessageService(Service):
         self.answer = self.handle
         self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
+        self.http_address: Any = None  # Of the port that takes HTTP, if one does; set as `address`.
+        self._next_warning = 0.0  # Of strangers: not before, on the reactor's clock.
+        self._strangers = 0  # Since the last one, without a line.
         self._framings: dict[Any, Framing] = {}
         self.framing = self.framing_of(self.config.tcp_framing)
         # Is a silent long-lived client ever pinged or closed?
@@ -70,6 +77,32 @@ class MessageService(Service):
         if framing is None:
             framing = self._framings[choice] = Framing(choice, self.config)
         return framing
+
+    def directions(self, spoken: str) -> str:
+        """Return what to tell a client that speaks HTTP, or TLS, to the TCP port."""
+        if spoken != "HTTP":
+            return f"this is the TCP port; it takes no {spoken}"
+        if self.http_address is None:
+            return "this is the TCP port; HTTP is not served here"
+        return f"this is the TCP port; HTTP is on {self.http_address[1]}"
+
+    def warn_of_stranger(self, client_id: str, spoken: str) -> None:
+        """Log that somebody speaks HTTP or TLS to the TCP port: once a minute, with a count."""
+        now = self.reactor.now
+        if now < self._next_warning:
+            self._strangers += 1
+            return
+        self._next_warning = now + STRANGER_INTERVAL
+        more, self._strangers = self._strangers, 0
+        log.warning(
+            "TCP %s spoke %s to the TCP port and was refused unread%s: %s",
+            escape(client_id),
+            spoken,
+            f", as {more} more were before it" if more else "",
+            "a client has mixed up the ports, or a web page tries to run TCP commands"
+            if spoken == "HTTP"
+            else "a client has mixed up the ports, or expects TLS, which this port does not have",
+        )
 
     def route_of(self, command: str) -> Route:
         """Return the application's route for a command, else a ready-made one, else ``*``."""

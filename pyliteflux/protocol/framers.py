@@ -336,6 +336,8 @@ class Framing:
 
 def hand_over(old: Framer, new: Framer, is_at_eof: bool) -> Framer:
     """Return the framer that goes on with what `old` has not returned."""
+    if isinstance(new, MessageFramer):
+        new.follow()
     if isinstance(old, MessageFramer) and not old.has_line_end:
         new = AfterCommand(new)
     new.receive_data(old.take_rest())

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NoReturn
 
-from ..errors import BadMessage, FrameTooLong
+from ..errors import BadMessage, FrameTooLong, ProtocolError, WrongPort
 from ..jsontext import loads
 from ..word import Word
 from .scanners import (
@@ -23,15 +23,19 @@ from .scanners import (
     LESS,
     SMALL,
     SMALL_DEPTH,
+    TLS_HELLO,
     JsonScanner,
     LineScanner,
     Scanner,
     WrongStart,
     XmlScanner,
     bad_message,
+    begins_word,
     end_of,
+    is_request_line,
     skip_blank,
     small_object,
+    tls_hello,
 )
 
 MAX_MESSAGE = 1024 * 1024  # Bytes. Config.tcp_max_message.
@@ -77,16 +81,18 @@ class Frame:
 class State(Word):
     """Where in the stream a `MessageFramer` is."""
 
+    OPENING = "no message yet: is it a TCP client at all?"
     BETWEEN = "no byte of the next message"
     INSIDE = "part of a message is here"
     SKIPPING = "dropping the rest of a refused line"
-    LOST = "a message over the limit: nobody knows where it ends"
+    LOST = "a message over the limit, or another protocol: nothing more is read"
 
 
-BETWEEN, INSIDE = State.BETWEEN, State.INSIDE
+OPENING, BETWEEN, INSIDE = State.OPENING, State.BETWEEN, State.INSIDE
 SKIPPING, LOST = State.SKIPPING, State.LOST
 
 NEXT: dict[State, tuple[State, ...]] = {
+    OPENING: (BETWEEN, LOST),
     BETWEEN: (INSIDE,),
     INSIDE: (BETWEEN, SKIPPING, LOST),
     SKIPPING: (BETWEEN,),
@@ -116,6 +122,7 @@ class MessageFramer:
     )
     wrap: ClassVar[None] = None  # What goes out is a line already, or an object on one.
     _takes_lines: ClassVar[bool] = True
+    _speaks: ClassVar[str] = "raw"  # The format of an error about no message in particular.
 
     def __init__(self, max_message: int = MAX_MESSAGE, max_depth: int = MAX_DEPTH) -> None:
         # Set once.
@@ -123,13 +130,13 @@ class MessageFramer:
         self._max_depth = max_depth
         self._small = min(SMALL, max_message) if max_depth >= SMALL_DEPTH else 0
         # Reactor thread only.
-        self._state = BETWEEN
+        self._state = OPENING
         # The bytes of one `recv` as they are, since that is mostly one whole message; a bytearray
         # from the second piece on, to which a third can be added without a copy of the first two.
         self._buffer: bytes | bytearray = b""
         self._start = 0  # Bytes before it are consumed; INSIDE: the message's first byte.
-        self._scanner: Scanner | None = None  # INSIDE: whose turn.
-        self._failure: FrameTooLong | None = None  # LOST: why.
+        self._scanner: Scanner | None = None  # INSIDE: whose turn. OPENING: of the first line.
+        self._failure: ProtocolError | None = None  # LOST: why.
         self._eof = False
         self.has_line_end = True  # The last message's was taken with it; else it may follow.
 
@@ -153,9 +160,12 @@ class MessageFramer:
 
         Blank lines, spaces, tabs and a byte order mark before a message are skipped.
         Raises BadMessage, once for each message that cannot be read; the next call goes on
-        with the line after it. Raises FrameTooLong when a message crosses the limit, and from
-        then on always. Both say in ``.data_type`` how the message began.
+        with the line after it. Raises FrameTooLong when a message crosses the limit, WrongPort
+        when the stream begins as HTTP or TLS does, and from then on always. All of them say in
+        ``.data_type`` how the message began.
         """
+        if self._state is OPENING and not self._open():
+            return None
         if self._state is SKIPPING:
             self._skip_line()
         if self._state is BETWEEN:
@@ -180,19 +190,62 @@ class MessageFramer:
 
         What may stand between messages, and the rest of a refused line, are no part of one.
         """
-        if self._state is BETWEEN:
+        if self._state is BETWEEN or self._state is OPENING:
             return self._first_byte() < len(self._buffer)
         return self._state is INSIDE
 
     @property
     def data_type(self) -> str:
-        """The format of the message that is here in part; 'raw' where none is."""
-        return "raw" if self._scanner is None else self._scanner.data_type
+        """The format of the message that is here in part; where none is, what is spoken here."""
+        if self._scanner is None or self._state is OPENING:
+            return self._speaks
+        return self._scanner.data_type
 
     @property
     def buffered(self) -> int:
         """Bytes received and not yet returned or dropped."""
         return len(self._buffer) - self._start
+
+    def follow(self) -> None:
+        """Go on with a stream that has begun already: whatever its next line is, it is a line."""
+        if self._state is OPENING:
+            self._scanner = None
+            self._move(BETWEEN)
+
+    def _open(self) -> bool:
+        """Look at how the stream begins; True: as TCP messages may, False: more is needed.
+
+        A browser sends what any web page asks it to send, to any port of the machine it runs on:
+        an HTTP head and behind it, as a body, the lines that the page has chosen. Who answers
+        each line of the head with an error and goes on runs them as commands. So a first line
+        that is HTTP's is the last one (Redis closes on ``POST`` and ``Host:`` for this reason).
+        Raises WrongPort, or FrameTooLong where the first line is over the limit.
+        """
+        scanner = self._scanner
+        if scanner is None:
+            self._drop_before(self._first_byte())
+            buffer, start = self._buffer, self._start
+            opening = bytes(buffer[start : start + TLS_HELLO])
+            hello = tls_hello(opening)
+            if hello is not None and len(opening) == TLS_HELLO:
+                self._lose(WrongPort("a TLS handshake, not a message", "TLS", self._speaks))
+            if not self._eof and (hello is not None or BOM.startswith(opening)):
+                return False  # Nothing is here yet, or the next byte will tell.
+            if not begins_word(opening):
+                self._move(BETWEEN)
+                return True
+            scanner = self._scanner = LineScanner(start)
+        buffer, start = self._buffer, self._start
+        received = len(buffer) - start
+        if not scanner.scan(buffer, start + min(received, self._max_message)):
+            if received > self._max_message:
+                self._lose_size(received, self._speaks)
+            if not self._eof:
+                return False
+        if is_request_line(buffer, start, scanner.position):
+            self._lose(WrongPort("an HTTP request, not a message", "HTTP", self._speaks))
+        self.follow()
+        return True
 
     def _first_byte(self) -> int:
         """Return the offset of the first byte that belongs to a message."""
@@ -297,7 +350,7 @@ class MessageFramer:
             raise
         if not whole:
             if received > self._max_message:
-                self._lose(received, scanner.data_type)
+                self._lose_size(received, scanner.data_type)
             if not self._eof:
                 return None
             if scanner.data_type != "raw":
@@ -312,14 +365,16 @@ class MessageFramer:
         self._drop_before(end)
         self._move(BETWEEN)
 
-    def _lose(self, received: int, data_type: str) -> NoReturn:
-        self._failure = FrameTooLong(
-            f"message of {received} bytes or more, limit {self._max_message}"
-        )
-        vars(self._failure).update(data_type=data_type)
+    def _lose_size(self, received: int, data_type: str) -> NoReturn:
+        error = FrameTooLong(f"message of {received} bytes or more, limit {self._max_message}")
+        error.data_type = data_type
+        self._lose(error)
+
+    def _lose(self, error: ProtocolError) -> NoReturn:
+        self._failure = error
         self._drop_before(len(self._buffer))
         self._move(LOST)
-        raise self._failure
+        raise error
 
     def _skip_line(self) -> None:
         """Drop bytes up to the next LF; without one, all of them: memory stays bounded."""
@@ -369,6 +424,7 @@ class JsonFramer(MessageFramer):
 
     __slots__ = ()
     _takes_lines = False
+    _speaks = "json"
 
     def _sense(self, first: int, start: int) -> Scanner:
         if first != BRACE:
@@ -381,6 +437,7 @@ class XmlFramer(MessageFramer):
 
     __slots__ = ()
     _takes_lines = False
+    _speaks = "xml"
 
     def __init__(self, max_message: int = MAX_MESSAGE, max_depth: int = MAX_DEPTH) -> None:
         super().__init__(max_message, max_depth)

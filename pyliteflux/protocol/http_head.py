@@ -418,6 +418,8 @@ def explain_bad_head(data: bytes) -> NoReturn:
 def _bad_line(line: bytes) -> ProtocolError:
     if line.startswith(b"\x16\x03"):
         return BadRequest("this looks like a TLS handshake; this port speaks plain HTTP")
+    if line[:1] in (b"{", b"<"):
+        return BadRequest("this looks like a TCP message; this port speaks HTTP")
     if any(byte >= 0x80 for byte in line):
         return BadRequest("the request line holds a byte that is not ASCII: percent-encode it")
     return BadRequest("the request line is not 'method SP target SP HTTP/1.1'")

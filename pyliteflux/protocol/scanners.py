@@ -24,6 +24,17 @@ _ROUNDS = rb"{0,64}"
 
 skip_blank = re.compile(rb"[ \t\r\n]*").match
 
+# How a stream begins that is none of ours. An HTTP request line (RFC 9112 section 3), in any
+# letter case, as are those of HTTP/2's preface and of a WebSocket's handshake; it is matched
+# against a whole line. A TLS ClientHello: the record's type and version, two bytes of length, the
+# handshake's type (RFC 8446 sections 4 and 5.1), or as much of that as is here.
+begins_word = re.compile(rb"[A-Za-z]").match
+is_request_line = re.compile(rb"[A-Za-z][^\x00-\x20]*[ \t]+[^\x00-\x20]+[ \t]+HTTP/[0-9]").match
+tls_hello = re.compile(
+    rb"\x16(?:\Z|\x03(?:\Z|[\x00-\x04](?:\Z|.(?:\Z|.(?:\Z|\x01)))))", re.DOTALL
+).match
+TLS_HELLO = 6  # Bytes.
+
 # JSON, as far as its end is concerned: the text between strings, and whole strings.
 _IN_STRING = rb'[^"\\\x00-\x1f]*(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*)' + _ROUNDS
 _BETWEEN_STRINGS = rb'[^"{}\[\]]*'

@@ -163,6 +163,7 @@ class Runtime:
             self._acceptors.append(
                 Acceptor(reactor, sock, accept[name], config.max_accepts, config.accept_pause)
             )
+        self.tcp.http_address = self.addresses.get("http")
         _running.add(self)
         self._sweep_interval = _sweep_interval(config)
         self._last_sweep = reactor.now

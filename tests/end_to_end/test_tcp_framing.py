@@ -678,6 +678,87 @@ class WrappedFrames(unittest.TestCase):
             self.assertEqual(len(calls), 2)
 
 
+class Strangers(FramingCase):
+    """B1, F4, T5: HTTP or TLS on the TCP port is told which port this is; nothing is run."""
+
+    PAGE = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n"
+    BODY = b'echo door\n{"command": "echo"}\n<request command="echo"/>\nPOST / HTTP/1.1\n'
+
+    def test_a_web_page_runs_no_command_in_any_framing_with_lines(self) -> None:
+        for framing in ("auto", "line", "json", "xml"):
+            for keep_alive in (True, False):
+                with self.subTest(framing, keep_alive=keep_alive):
+                    simulation = self.simulate(tcp_framing=framing, tcp_keep_alive=keep_alive)
+                    peer = self.tell(simulation, self.PAGE, self.BODY, b"echo later\n")
+                    answer = peer.take()
+                    self.assertEqual(answer.count(b"\n"), 1)
+                    port = simulation.server.http_address[1]
+                    text = f"this is the TCP port; HTTP is on {port}".encode()
+                    self.assertIn(text, answer)
+                    self.assertIn(b"wrong_port", answer)
+                    self.assertEqual(answer.startswith(b"<response>"), framing == "xml")
+                    self.assertTrue(peer.saw_fin)
+                    self.assertEqual(self.requests, [])
+
+    def test_byte_by_byte_it_is_the_same(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, *[bytes([byte]) for byte in self.PAGE + self.BODY])
+        self.assertEqual(json.loads(peer.take())["code"], "wrong_port")
+        self.assertEqual(self.requests, [])
+
+    def test_one_warning_a_minute_counts_the_others(self) -> None:
+        simulation = self.simulate()
+        for _ in range(3):
+            self.tell(simulation, self.PAGE)
+        simulation.advance(61)
+        self.tell(simulation, self.PAGE)
+        warnings = self.logs.find("spoke HTTP")
+        self.assertEqual(len(warnings), 2)
+        self.assertIn("as 2 more were before it", warnings[1])
+        self.assertIn("mixed up the ports", warnings[0])
+
+    def test_a_tls_client_is_told_in_plain_text(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        self.assertEqual(json.loads(peer.take())["error"], "this is the TCP port; it takes no TLS")
+        self.assertTrue(peer.saw_fin)
+
+    def test_without_an_http_port_it_says_so(self) -> None:
+        simulation = self.simulate()
+        self.assertIsNotNone(simulation.server.http_address)
+        simulation.server._runtime.tcp.http_address = None
+        peer = self.tell(simulation, self.PAGE)
+        self.assertIn("HTTP is not served here", json.loads(peer.take())["error"])
+
+    def test_a_tcp_message_on_the_http_port_is_told_so(self) -> None:
+        simulation = self.simulate()
+        for message in (b'{"command": "echo"}\n', b'<request command="echo"/>\n', b"{"):
+            peer = simulation.http()
+            peer.send(message)
+            simulation.settle()
+            answer = peer.take()
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+            self.assertIn(b"this looks like a TCP message; this port speaks HTTP", answer)
+
+    def test_lengths_and_framers_of_ones_own_read_what_they_always_read(self) -> None:
+        simulation = self.simulate(tcp_framing="length")
+        peer = self.tell(simulation, sized(b"POST / HTTP/1.1", b"echo 1"))
+        answers = split(peer.take())
+        self.assertEqual(json.loads(answers[0])["code"], "unknown_command")
+        self.assertEqual(answers[1], b"1")
+
+    def test_behind_an_upgrade_a_request_line_is_a_line(self) -> None:
+        @self.router.register("speak", protocol="tcp", framing="line")
+        def speak(request: Any) -> Any:
+            return "lines"
+
+        simulation = self.simulate(tcp_framing="length")
+        peer = self.tell(simulation, sized(b"speak") + b"GET / HTTP/1.1\necho 1\n")
+        lines = peer.take().removeprefix(sized(b"lines")).splitlines()
+        self.assertEqual(json.loads(lines[0])["code"], "unknown_command")
+        self.assertEqual(lines[1], b"1")
+
+
 class OverSockets(ServerTestCase):
     """The same over real sockets, in one-byte segments too."""
 

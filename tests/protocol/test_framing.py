@@ -10,9 +10,16 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import jsontext
-from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
+from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError, WrongPort
 from pyliteflux.protocol import framing, scanners
-from pyliteflux.protocol.framing import BOM, Frame, MessageFramer
+from pyliteflux.protocol.framing import (
+    BOM,
+    Frame,
+    JsonFramer,
+    LineFramer,
+    MessageFramer,
+    XmlFramer,
+)
 
 BAD_JSON = "bad json"
 BAD_XML = "bad xml"
@@ -268,6 +275,134 @@ class Splitting(StreamTest):
             self.assertEqual(len(pump(framer)), 1)
             self.assertIsNone(framer.next_frame())
             self.assertEqual(framer.buffered, 0)
+
+
+REQUEST_LINES = (
+    b"POST / HTTP/1.1",
+    b"GET /chat?x=1 HTTP/1.1",  # A WebSocket's handshake begins so, too.
+    b"OPTIONS * HTTP/1.1",
+    b"post http://127.0.0.1:8001/ HTTP/1.0",
+    b"PRI * HTTP/2.0",
+    b"CONNECT 127.0.0.1:8001 HTTP/1.1",
+    b"M-SEARCH * HTTP/1.1",
+)
+HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+
+class Openings(unittest.TestCase):
+    """B1, F4: a stream that begins as HTTP or TLS does holds no messages (T5)."""
+
+    FRAMERS = (MessageFramer, LineFramer, JsonFramer, XmlFramer)
+
+    def refused(self, make: type[MessageFramer], pieces: list[bytes], eof: bool = False) -> str:
+        """Return what is spoken; check that no frame comes out, then or later."""
+        framer = make()
+        spoken = ""
+        for piece in [*pieces, b"open door\n"] + [None] * eof:
+            framer.receive_eof() if piece is None else framer.receive_data(piece)
+            try:
+                self.assertIsNone(framer.next_frame())
+            except WrongPort as error:
+                spoken = error.spoken
+                self.assertEqual(error.code, "wrong_port")
+                self.assertEqual(framer.buffered, 0)
+                self.assertFalse(framer.is_mid_message)
+            else:
+                self.assertEqual(spoken, "", "it goes on")
+        return spoken
+
+    def test_commands_behind_an_http_head_are_not_read_whatever_the_cut(self) -> None:
+        for make in self.FRAMERS:
+            for line in REQUEST_LINES:
+                stream = line + b'\r\nHost: a\r\n\r\nopen door\n{"command": "open"}<open/>\n'
+                with self.subTest(make.__name__, line=line):
+                    self.assertEqual(self.refused(make, [stream]), "HTTP")
+                    bytewise = [bytes([byte]) for byte in stream]
+                    self.assertEqual(self.refused(make, bytewise), "HTTP")
+                    for cut in range(1, len(stream)):
+                        pieces = [stream[:cut], stream[cut:]]
+                        self.assertEqual(self.refused(make, pieces), "HTTP", cut)
+
+    def test_what_may_stand_before_a_message_hides_no_head(self) -> None:
+        for before in (b"\r\n\r\n", b" \t", BOM, b"\n" + BOM + b" " + BOM):
+            stream = before + b"POST / HTTP/1.1\n\nopen\n"
+            for make in self.FRAMERS:
+                for cut in range(len(stream)):
+                    with self.subTest(make.__name__, before=before, cut=cut):
+                        pieces = [stream[:cut], stream[cut:]]
+                        self.assertEqual(self.refused(make, pieces), "HTTP")
+
+    def test_a_request_line_is_one_at_the_end_of_the_stream_too(self) -> None:
+        for make in self.FRAMERS:
+            framer = make()
+            framer.receive_data(b"GET / HTTP/1.1")
+            self.assertIsNone(framer.next_frame())
+            framer.receive_eof()
+            with self.assertRaises(WrongPort):
+                framer.next_frame()
+
+    def test_a_tls_handshake_is_told_from_a_line_by_six_bytes(self) -> None:
+        for make in self.FRAMERS:
+            for cut in range(len(HELLO)):
+                with self.subTest(make.__name__, cut=cut):
+                    pieces = [HELLO[:cut], HELLO[cut:]]
+                    self.assertEqual(self.refused(make, pieces), "TLS")
+
+    def test_what_only_looks_like_it_is_a_line(self) -> None:
+        for line in (
+            b"get / HTTP/one",
+            b"GET /",
+            b"GET / HTTP",
+            b"say GET / HTTP/1.1",
+            b"HTTP/1.1 200 OK",
+            b"log 127.0.0.1 GET / HTTP/1.1",
+            b"GET  HTTP/1.1",
+            b"\x16\x03\x01",
+            b"\x16\x03\x01\x02\x00\x02\x00",
+        ):
+            for cut in range(len(line) + 1):
+                with self.subTest(line, cut=cut):
+                    self.assertEqual(
+                        feed([line[:cut], line[cut:] + b"\nx\n"]), [raw(line), raw(b"x")]
+                    )
+
+    def test_later_lines_that_look_so_are_lines(self) -> None:
+        request = b"POST / HTTP/1.1"
+        for first, frame in ((b"hello\n", raw(b"hello")), (b'{"a": 1}', json(b'{"a": 1}'))):
+            stream = first + request + b"\n" + HELLO + b"\n"
+            for cut in range(len(stream)):
+                frames = feed([stream[:cut], stream[cut:]])
+                self.assertEqual(frames, [frame, raw(request), raw(HELLO)], cut)
+
+    def test_a_stream_that_has_begun_with_another_framer_goes_on(self) -> None:
+        framer = MessageFramer()
+        framer.receive_data(b"GET / HTTP/1.1\nx\n")
+        framer.follow()
+        self.assertEqual(pump(framer), [raw(b"GET / HTTP/1.1"), raw(b"x")])
+
+    def test_another_first_line_is_refused_in_the_format_that_is_spoken(self) -> None:
+        for make, data_type in ((JsonFramer, "json"), (XmlFramer, "xml")):
+            for cut in range(6):
+                framer = make()
+                framer.receive_data(b"hello\n"[:cut])
+                self.assertIsNone(framer.next_frame())
+                self.assertEqual(framer.data_type, data_type)
+                self.assertEqual(framer.is_mid_message, cut > 0)
+                framer.receive_data(b"hello\n"[cut:])
+                with self.assertRaises(BadMessage) as caught:
+                    framer.next_frame()
+                self.assertEqual(caught.exception.data_type, data_type)
+                self.assertIsNone(framer.next_frame())
+
+    def test_a_first_line_over_the_limit_ends_the_stream(self) -> None:
+        for make, data_type in ((MessageFramer, "raw"), (JsonFramer, "json"), (XmlFramer, "xml")):
+            framer = make(max_message=10)
+            framer.receive_data(b"POST /0123")
+            self.assertIsNone(framer.next_frame())
+            framer.receive_data(b"4")
+            with self.assertRaises(FrameTooLong) as caught:
+                framer.next_frame()
+            self.assertEqual(caught.exception.data_type, data_type)
 
 
 class Limits(StreamTest):
