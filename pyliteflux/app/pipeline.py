@@ -158,7 +158,9 @@ class Pipeline:
         value = self._without_head(request, value)
         if isinstance(value, StreamResponse):
             return value
-        return _with_status(value, request.response_status, request._error_code)
+        return _with_status(
+            value, request.response_status, request._error_code, request.data_type in _HAS_FIELDS
+        )
 
     def _without_head(self, request: TCPRequest, value: Any) -> Any:
         """Return what there is in a value to answer: what HTTP puts into a head is left out.
@@ -169,13 +171,16 @@ class Pipeline:
             connection = fields_of(request, value).getlist("Connection")
             request.wants_close = says_close(connection)
         if isinstance(value, HTTPResponse):
-            request.response_status = value.status
+            if request.response_status == 200:  # Else a tuple's, which stands above it.
+                request.response_status = value.status
             if isinstance(value, StreamResponse):
                 return value
             if isinstance(value, HTTPJSONResponse):
                 return value.data
             value.encode()
             value.prepare(request)
+            if request.data_type not in _HAS_FIELDS:
+                return value.body
             return value.body.decode("utf-8", "replace")
         if value is None or isinstance(value, (dict, list, int, float, str, bytes)):
             return value
@@ -322,15 +327,33 @@ def _discard(response: HTTPResponse) -> None:
         log.exception("a response could not be given up")
 
 
-def _with_status(value: Any, status: int, code: str | None) -> Any:
-    """Return the value to send: a status that the handler set, or a code, is added to it (T5)."""
+# Messages whose answer is text, so that a status can be told beside it. Bytes that answer any
+# other, such as "binary", say what there is to say.
+_HAS_FIELDS = ("json", "xml", "raw")
+
+
+def _with_status(value: Any, status: int, code: str | None, has_fields: bool) -> Any:
+    """Return the value to send: a status that the handler set, or a code, is added to it (T5).
+
+    has_fields: there is room for it beside bytes.
+    """
     if code is not None:
         return {**value, "code": code} if isinstance(value, dict) else value
     if status == 200 or (status == 204 and value is None):
         return value
     if not isinstance(value, dict):
+        if isinstance(value, bytes):
+            if not has_fields:
+                return value
+            value = value.decode("utf-8", "replace")
         return {"data": value, "status": status}
-    return value if value.get("code") == "unknown_command" else {**value, "status": status}
+    if value.get("code") == "unknown_command":
+        return value
+    if value.get("status", status) == status:
+        return {**value, "status": status}
+    # A status of its own, such as that of an order, is not ours to replace.
+    told = {"error": value["error"]} if "error" in value else {}
+    return {**told, "data": value, "status": status}
 
 
 def refusal_route(error: HTTPError) -> Route:

@@ -125,7 +125,9 @@ class MessageService(Service):
             return answer
         data_type, id = request.data_type, request.message_id
         try:
-            return encode_answer(answer, data_type, id, request.wrap, self.config.json_default)
+            default = self.config.json_default
+            is_error = request.response_status >= 400 or request._error_code is not None
+            return encode_answer(answer, data_type, id, request.wrap, default, is_error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # A `wrap` of the user's may raise anything.

@@ -61,7 +61,8 @@ class Call:
         answer = self._answer
         if "error" in answer:
             raise CallError(answer)
-        # The server puts the id first where it wraps a value, and last where it joins a dict.
+        # The server puts the id first where it wraps a value, and last where it joins a dict. A
+        # dict with an "id", "type" or "error" of its own comes wrapped: what is here is all of it.
         if list(answer) == ["id", "data"]:
             return answer["data"]
         return {name: value for name, value in answer.items() if name != "id"}

@@ -79,6 +79,7 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Command | Signal:
 
 _split_line = re.compile(r"[ \t]+").split
 _has_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_has_line_end = re.compile(r"[\r\n]").search  # A CR alone is one for many a reader.
 
 
 def _decode_line(data: bytes) -> Command:
@@ -261,28 +262,34 @@ def encode_answer(
     id: Any = NO_ID,
     wrap: Wrap | None = None,
     default: Default | None = None,
+    is_error: bool = False,
 ) -> bytes:
     """Return a handler's value as an answer in one format, ended by LF. Any thread.
 
     json: one line. With an id, a dict gets it as its ``"id"`` (the caller's dict is left as it
-    is), anything else becomes ``{"id": ..., "data": value}``. xml: `<response>` on one line,
-    the id an attribute. raw: a str or bytes as it is, an LF added unless it ends with one;
-    anything else as JSON, None too (``null``, since many clients pass over an empty line).
-    Bytes become text in json and xml, invalid UTF-8 replaced. Any other format, such as binary:
-    a str or bytes as it is, None as nothing at all, anything else as a line of JSON.
+    is), anything else becomes ``{"id": ..., "data": value}``, and so does a dict with a key of
+    the envelope: an ``"id"`` or ``"type"`` of its own, or ``"error"`` in what is no error. xml:
+    `<response>` on one line, the id an attribute. raw: a str on one line (as JSON where there is
+    a line end in it), bytes as they are, an LF added unless they end with one; anything else as
+    JSON, None too (``null``, since many clients pass over an empty line). Bytes become text in
+    json and xml, invalid UTF-8 replaced. Any other format, such as binary: a str or bytes as it
+    is, None as nothing at all, anything else as a line of JSON.
     wrap: what the framing makes of the answer; it gets it without the line end. default: the
-    setting json_default.
+    setting json_default. is_error: it says that the question failed.
     Raises TypeError or ValueError for a value that JSON cannot write.
     """
     if wrap is not None:
-        return _wrapped(value, data_type, id, wrap, default)
+        return _wrapped(value, data_type, id, wrap, default, is_error)
     if data_type == "json":
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         if id is NO_ID:
             return dumps(value, default) + b"\n"
         if isinstance(value, dict):
-            return dumps({**value, "id": id}, default) + b"\n"
+            if "id" not in value and "type" not in value and (is_error or "error" not in value):
+                return dumps({**value, "id": id}, default) + b"\n"
+            if is_error:
+                return dumps(_error_with_clash(value, id), default) + b"\n"
         return dumps({"id": id, "data": value}, default) + b"\n"
     if data_type == "raw":
         return _line(value, default)
@@ -292,9 +299,17 @@ def encode_answer(
     return _as_it_is(value, default)
 
 
-def _wrapped(value: Any, data_type: str, id: Any, wrap: Wrap, default: Default | None) -> bytes:
+def _error_with_clash(value: dict[str, Any], id: Any) -> dict[str, Any]:
+    """Return an error whose own keys clash with the envelope's: it stays one, and loses none."""
+    told = {key: item for key, item in value.items() if key != "id" and key != "type"}
+    return {**told, "data": value, "id": id}
+
+
+def _wrapped(
+    value: Any, data_type: str, id: Any, wrap: Wrap, default: Default | None, is_error: bool
+) -> bytes:
     if data_type == "json" or data_type == "xml":
-        return wrap(encode_answer(value, data_type, id, None, default)[:-1])
+        return wrap(encode_answer(value, data_type, id, None, default, is_error)[:-1])
     if isinstance(value, (str, bytes)):
         return wrap(value.encode() if isinstance(value, str) else value)
     return b"" if value is None and data_type != "raw" else wrap(dumps(value, default))
@@ -316,7 +331,7 @@ def encode_error(
     value: dict[str, Any] = {"error": text.encode(errors="replace").decode(), "code": code}
     if status is not None:
         value["status"] = status
-    return encode_answer(value, data_type, id, wrap)
+    return encode_answer(value, data_type, id, wrap, is_error=True)
 
 
 def encode_chunk(
@@ -329,8 +344,10 @@ def encode_chunk(
     """Return one item of a stream. Raises as `encode_answer` does. Any thread.
 
     json: ``{"type": "stream", "data": item, "id": ...}``. xml: ``<stream id="...">...</stream>``.
-    Any other format: as an answer.
+    Any other format: as an answer, but a str may have line ends in it.
     """
+    if data_type == "raw" and isinstance(item, str):
+        item = item.encode()  # Of many lines already: as it is.
     if data_type != "json" and data_type != "xml":
         return encode_answer(item, data_type, id, wrap, default)
     if isinstance(item, bytes):
@@ -364,6 +381,9 @@ def _as_it_is(value: Any, default: Default | None) -> bytes:
 
 def _line(value: Any, default: Default | None) -> bytes:
     if isinstance(value, str):
+        has_more = "\n" in value or "\r" in value
+        if has_more and _has_line_end(value.removesuffix("\n").removesuffix("\r")):
+            return dumps(value) + b"\n"  # Who asked in one line reads one line.
         value = value.encode()
     elif not isinstance(value, bytes):
         value = dumps(value, default)

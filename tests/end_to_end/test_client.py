@@ -88,12 +88,37 @@ class CallTests(ClientCase):
         server = self.long_lived()
         client = self.client(server)
         for value in (None, True, 0, 1.5, "", "\u00e9\U0001f600", [], [1, [2]], {}, {"data": 1},
+                      {"id": 77, "name": "Ada"}, {"type": "stream", "data": "rtsp://x"},
+                      {"type": "end"}, {"error": "of yesterday"}, {"error": None, "id": 0},
+                      {"id": 1, "data": 2}, {"data": 2, "id": 1}, {"type": "push", "data": 1},
+                      {"type": "closing", "reason": "x"}, {"ack": "a1"}, {"status": 500},
                       {"a": {"b": None}}, "x" * 200_000):  # fmt: skip
             with self.subTest(repr(value)[:40]):
                 self.assertEqual(client.call("echo", value), value)
         self.assertEqual(client.call("headers", headers={"X-Who": "me"}), {"who": "me"})
         self.assertEqual(client.call("count", 3), [0, 1, 2])
         self.assertEqual(client.call("count", 0), [])
+
+    def test_an_error_that_has_an_id_of_its_own_is_an_error(self) -> None:
+        """F3: the record's id is in what the error says, the question's is not lost."""
+
+        @self.router.register("taken", protocol="tcp")
+        def taken(request: Any) -> Any:
+            return {"error": "taken", "id": 77, "type": "end"}, 409
+
+        with self.assertRaisesRegex(CallError, "taken") as caught:
+            self.client(self.long_lived()).call("taken")
+        self.assertEqual(caught.exception.status, 409)
+        self.assertEqual(caught.exception.answer["data"]["id"], 77)
+
+    def test_items_of_a_generator_may_look_like_anything(self) -> None:
+        items = [{"type": "end"}, {"id": 5}, {"error": "x"}, {"type": "stream", "data": 1}, None]
+
+        @self.router.register("items", protocol="tcp")
+        def some(request: Any) -> Any:
+            yield from items
+
+        self.assertEqual(self.client(self.long_lived()).call("items"), items)
 
     def test_errors_of_the_server(self) -> None:
         server = self.long_lived()

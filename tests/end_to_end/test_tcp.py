@@ -555,6 +555,13 @@ class TestErrors(TcpTestCase):
             "fine": HTTPJSONResponse({"a": 1}),
             "text": HTTPResponse("some text"),
             "list": ([1], 418),
+            "str": ("no", 404),
+            "bytes": (b"no\xff", 404),  # F13
+            "none": (None, 404),
+            "own-status": ({"status": "open"}, 201),
+            "same-status": ({"status": 201}, 201),
+            "own-status-of-an-error": HTTPError(423, {"error": "locked", "status": "door"}),
+            "beside-an-object": (HTTPJSONResponse({"a": 1}), 404),
         }
 
         @self.router.register("get", protocol="tcp")
@@ -577,6 +584,17 @@ class TestErrors(TcpTestCase):
             "fine": {"a": 1},
             "text": "some text",
             "list": {"data": [1], "status": 418},
+            "str": {"data": "no", "status": 404},
+            "bytes": {"data": "no\ufffd", "status": 404},
+            "none": {"data": None, "status": 404},
+            "own-status": {"data": {"status": "open"}, "status": 201},
+            "same-status": {"status": 201},
+            "own-status-of-an-error": {
+                "error": "locked",
+                "data": {"error": "locked", "status": "door"},
+                "status": 423,
+            },
+            "beside-an-object": {"a": 1, "status": 404},
         }.items():
             with self.subTest(answer=name):
                 answer = self.ask(client, {"command": "get", "data": name})

@@ -21,6 +21,7 @@ from pyliteflux import (
     ConfigError,
     Frame,
     HTTPError,
+    HTTPResponse,
     LengthFramer,
     ProtocolError,
     RouteError,
@@ -396,6 +397,37 @@ class OfTheUser(FramingCase):
             b'2:\xc3\xa9,8:{"a": 1},0:,1:5,29:{"data": "no", "status": 403},',
             "None is no answer at all",
         )
+
+    def test_bytes_with_a_status_answer_binary_in_bytes(self) -> None:
+        """F13: a device is told NAK, and nothing of our JSON."""
+        answers = iter(
+            [
+                (b"\x15", 400),
+                HTTPResponse(b"\xff\x00", status=400),
+                (HTTPResponse(b"\xfe"), 503),
+                (b"", 204),
+            ]
+        )
+
+        @self.router.register("*", protocol="tcp")
+        def everything(request: Any) -> Any:
+            return next(answers)
+
+        simulation = self.simulate(tcp_framing=Netstrings)
+        peer = self.tell(simulation, b"1:a," * 4)
+        self.assertEqual(peer.take(), b"1:\x15,2:\xff\x00,1:\xfe,0:,")
+        self.assertEqual(self.logs.find("cannot be sent"), [])
+
+    def test_an_upgrade_is_refused_in_bytes(self) -> None:
+        """F13: with the status of an error nothing changes."""
+
+        @self.router.register("*", protocol="tcp", framing="line")
+        def refuse(request: Any) -> Any:
+            return b"\x15", 426
+
+        simulation = self.simulate(tcp_framing=Netstrings)
+        peer = self.tell(simulation, b"1:a,1:b,")
+        self.assertEqual(peer.take(), b"1:\x15,1:\x15,")
 
     def test_without_the_route_a_binary_message_is_an_unknown_command(self) -> None:
         simulation = self.simulate(tcp_framing=Quads)

@@ -295,7 +295,11 @@ class Answers(unittest.TestCase):
             ("json", {"a": 1}, NO_ID, '{"a": 1}'),
             ("json", {"a": "字\n"}, NO_ID, '{"a": "字\\n"}'),
             ("json", {"a": 1}, 7, '{"a": 1, "id": 7}'),
-            ("json", {"id": 1, "a": 2}, "x", '{"id": "x", "a": 2}'),
+            ("json", {"id": 1, "a": 2}, "x", '{"id": "x", "data": {"id": 1, "a": 2}}'),
+            ("json", {"id": 1, "a": 2}, NO_ID, '{"id": 1, "a": 2}'),
+            ("json", {"type": "end"}, 1, '{"id": 1, "data": {"type": "end"}}'),
+            ("json", {"error": None}, 1, '{"id": 1, "data": {"error": null}}'),
+            ("json", {"data": 2}, 1, '{"data": 2, "id": 1}'),
             ("json", {"a": 1}, None, '{"a": 1, "id": null}'),
             ("json", [1, 2], 7, '{"id": 7, "data": [1, 2]}'),
             ("json", "text", NO_ID, '"text"'),
@@ -307,7 +311,11 @@ class Answers(unittest.TestCase):
             ("raw", "text", NO_ID, "text"),
             ("raw", "字\n", NO_ID, "字"),
             ("raw", "", NO_ID, ""),
-            ("raw", "two\nlines", NO_ID, "two\nlines"),
+            ("raw", "two\nlines", NO_ID, '"two\\nlines"'),
+            ("raw", "two\r\nlines\n", NO_ID, '"two\\r\\nlines\\n"'),
+            ("raw", "two\rlines", NO_ID, '"two\\rlines"'),
+            ("raw", "one\r", NO_ID, "one\r"),
+            ("raw", "\n\n", NO_ID, '"\\n\\n"'),
             ("raw", {"a": [1]}, NO_ID, '{"a": [1]}'),
             ("raw", None, NO_ID, "null"),
             ("raw", 1.5, NO_ID, "1.5"),
@@ -344,6 +352,29 @@ class Answers(unittest.TestCase):
         ]:
             with self.subTest(data_type=data_type, value=value, id=id):
                 self.assertEqual(encode_answer(value, data_type, id), answer.encode() + b"\n")
+
+    def test_an_error_stays_one_and_what_clashes_with_its_envelope_is_beside_it(self) -> None:
+        """F3, T2, T5: for a client an error is what has "error" beside the id."""
+        for value, answer in [
+            ({"error": "no", "status": 403}, {"error": "no", "status": 403, "id": 7}),
+            (
+                {"error": "taken", "id": 77, "type": "stream", "by": "Ann"},
+                {
+                    "error": "taken",
+                    "by": "Ann",
+                    "data": {"error": "taken", "id": 77, "type": "stream", "by": "Ann"},
+                    "id": 7,
+                },
+            ),
+            ({"id": 77}, {"data": {"id": 77}, "id": 7}),
+            ("no", {"id": 7, "data": "no"}),
+        ]:
+            with self.subTest(value):
+                self.assertEqual(json.loads(encode_answer(value, "json", 7, is_error=True)), answer)
+                wrapped = encode_answer(
+                    value, "json", 7, lambda data: b"[%b]" % data, is_error=True
+                )
+                self.assertEqual(json.loads(wrapped), [answer])
 
     def test_bytes_are_sent_as_they_are_on_a_raw_line(self) -> None:
         self.assertEqual(encode_answer(b"\xff\x00", "raw"), b"\xff\x00\n")
