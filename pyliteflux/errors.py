@@ -40,10 +40,12 @@ class ProtocolError(PyLiteFluxError):
 
     status: the HTTP status that says so.
     code: the machine-readable name that a TCP client gets.
+    setting: which limit it went over, for the log: the peer is not told our names.
     """
 
     status = 400
     code = "bad_message"
+    setting = ""
 
 
 class BadRequest(ProtocolError):
@@ -54,18 +56,21 @@ class RequestLineTooLong(ProtocolError):
     """RFC 9112 section 3: a request-target longer than the server wishes to parse."""
 
     status = 414
+    setting = "max_request_line"
 
 
 class HeadTooLarge(ProtocolError):
     """RFC 6585 section 5: the header fields (or trailers) are over a limit."""
 
     status = 431
+    setting = "max_header_size, max_headers"
 
 
 class BodyTooLarge(ProtocolError):
     """RFC 9110 section 15.5.14: the content is over a limit."""
 
     status = 413
+    setting = "max_body_size, or the route's max_body"
 
 
 class ExpectationFailed(ProtocolError):
@@ -91,6 +96,7 @@ class FrameTooLong(ProtocolError):
 
     status = 413
     code = "message_too_large"
+    setting = "tcp_max_message"
     data_type = "raw"  # The format it was being read as: "json", "xml" or "raw".
 
 

@@ -20,6 +20,7 @@ class CloseReason(Word):
     PEER_RESET = "the peer reset the connection"
     PEER_GONE = "the peer's machine or network does not answer any more"
     PROTOCOL_ERROR = "the peer broke the protocol"
+    TOO_LARGE = "a request or message was over a limit"
     IDLE_TIMEOUT = "nothing was asked for too long"
     EVICTED = "it was idle, and the server needed its place"
     READ_TIMEOUT = "a request or message did not arrive in time"

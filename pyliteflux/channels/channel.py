@@ -303,6 +303,11 @@ class Channel:
             if request.context is not None and not is_finished_by_stream:
                 self._finish(request)  # Most keep no context: nothing is left to do for them.
 
+    def _tell_answer(self, request: Request | None, status: int, size: int) -> None:
+        """Note an answer for the access log that `_finish_request` does not see."""
+        if self._service.on_finished is not None and request is not None:
+            self._service.on_finished(request, status, size)
+
     def _status_of(self, request: Any) -> int:
         """Return the status that the access log is told."""
         raise NotImplementedError
@@ -363,8 +368,6 @@ class Channel:
         )
         if stack:
             service.workers.add_replacement()
-        if service.on_finished is not None and request is not None:
-            service.on_finished(request, 504, 0)
 
     def _current_pull(self) -> StreamPull | None:
         """Return who steps the generator whose pieces are being sent, if any."""

@@ -339,6 +339,7 @@ class HttpChannel(Channel):
             self._dispatch(request, route)
             return True
         http = self._http
+        self._body_started = service.reactor.now
         if self.state is IDLE:
             self._move(RECEIVING)
         if route.max_body is not None:
@@ -354,7 +355,6 @@ class HttpChannel(Channel):
                 self._dispatch(request, route)
                 return True
             self._transport.write(CONTINUE)
-        self._body_started = service.reactor.now
         self._body_size = 0
         if route.stream:
             self._body_stream = request.stream = BodyStream(self._resume_from_worker)
@@ -377,7 +377,7 @@ class HttpChannel(Channel):
 
     def _options_of_server(self, head: RequestHead) -> None:
         """OPTIONS *: what this server can do at all (RFC 9110 section 9.3.7)."""
-        self._request = None
+        self._request = self._unread_request(head.method, head.target)
         self._move(HANDLING)
         allow = ", ".join(sorted(METHODS))
         self.respond(HTTPResponse(b"", 204, {"Allow": allow}))
@@ -395,7 +395,6 @@ class HttpChannel(Channel):
             run(service.submit, service.handle, request, self)
         except PoolFull:
             self.note(Kind.NO_ROOM, "worker_queue_limit or worker_queue_timeout")
-            self._request = None
             self.respond(plain_error(503, {"Retry-After": "1"}))
 
     # --- a body that is read by the handler
@@ -429,7 +428,7 @@ class HttpChannel(Channel):
                     return
         except ProtocolError as error:
             self.note(Kind.REFUSED, f"{error.status} {error}")
-            self._cause = CloseReason.PROTOCOL_ERROR
+            self._cause = _reason_of(error)
             stream.fail(HTTPError(error.status, str(error)))
             self._body_stream = None  # The handler's answer, or its error, closes.
             self.deadline = self._handler_deadline()
@@ -556,27 +555,42 @@ class HttpChannel(Channel):
         """All bodies together take more memory than they may: this one is given up."""
         self.note(Kind.NO_ROOM, "max_buffered_bodies")
         self._release_body()
-        self._request = self._body = None
+        self._body = None
         self.refuse_busy()
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what broke the protocol, and close: what follows cannot be trusted."""
         if log.isEnabledFor(10):
             log.debug("HTTP %s refused: %s %s", self.address, error.status, escape(str(error)))
-        self.note(Kind.REFUSED, f"{error.status} {error}")
-        head = self._http.head
-        body = dumps({"error": str(error)})
-        self._request = self._body = None  # No handler has seen it.
-        self._transport.write(
-            encode_error(
-                error.status,
-                body,
-                self._service.heads().date,
-                head_only=head is not None and head.method == "HEAD",
-            )
-        )
-        is_late = error.status == 408
-        self._close(CloseReason.READ_TIMEOUT if is_late else CloseReason.PROTOCOL_ERROR)
+        text = f"{error.status} {error}"
+        self.note(Kind.REFUSED, f"{text} ({error.setting})" if error.setting else text)
+        self._body = None
+        self._answer_unread(error.status, str(error))
+        if error.status == 408:
+            self._close(CloseReason.READ_TIMEOUT)
+        else:
+            self._close(_reason_of(error))
+
+    def _answer_unread(self, status: int, text: str, fields: str = "") -> None:
+        """Answer what no handler has seen, as the last answer of this connection."""
+        head, service = self._http.head, self._service
+        request = self._request
+        if request is None:
+            request = self._request = self._unread_request(*self._http.asked_so_far())
+        elif request.started == inf:
+            request.started = self._body_started
+        body = dumps({"error": text})
+        is_head = head is not None and head.method == "HEAD"
+        fields = f"{fields}X-Request-ID: {request.request_id}\r\n"
+        self._transport.write(encode_error(status, body, service.heads().date, fields, is_head))
+        self._status, self._sent = status, 0 if is_head else len(body)
+        self._finish_request()
+
+    def _unread_request(self, method: str, target: str) -> HTTPRequest:
+        """Return what stands for a request that the app never sees, in the access log."""
+        request = HTTPRequest(method, target, client_address=self.address)
+        request.started = self._service.reactor.now
+        return request
 
     def _start_stream(self, response: StreamResponse, rest: Rest) -> None:
         request, service = self._request, self._service
@@ -667,6 +681,7 @@ class HttpChannel(Channel):
         request = self._request
         self._cause = CloseReason.HANDLER_TIMEOUT
         self.respond(plain_error(504, {"Connection": "close"}))
+        self._tell_answer(request, 504, self._sent)
         # Now that it is answered: `on_finish` waits until the handler has returned.
         self._await_overdue(request)
 
@@ -678,8 +693,10 @@ class HttpChannel(Channel):
 
     def refuse_busy(self) -> None:
         """There are too many connections already: say so and close."""
-        body = dumps({"error": phrase(503)})
-        self._transport.write(
-            encode_error(503, body, self._service.heads().date, "Retry-After: 1\r\n")
-        )
+        self._answer_unread(503, phrase(503), "Retry-After: 1\r\n")
         self._close(CloseReason.BUSY)
+
+
+def _reason_of(error: ProtocolError) -> CloseReason:
+    """Return why a connection ends whose peer has been refused so."""
+    return CloseReason.TOO_LARGE if error.setting else CloseReason.PROTOCOL_ERROR

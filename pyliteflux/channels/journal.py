@@ -33,6 +33,8 @@ LOG_INTERVAL = 1.0
 EVENT_WIDTH = 4
 KEPT_VALUES = EVENT_WIDTH * KEPT_EVENTS
 MOST_VALUES = KEPT_VALUES + KEPT_VALUES // 2
+# So many values back from its end a refusal may stand to be what ended a connection.
+LAST_WORDS = 6 * EVENT_WIDTH
 IDLE_VALUES = EVENT_WIDTH * KEPT_IDLE_EVENTS
 
 
@@ -77,6 +79,7 @@ _REPEATED = {Kind.PING, Kind.PUSH_DROPPED, Kind.ACK_TIMEOUT, Kind.TOO_LATE}
 # What the operator should know of an end; the others are told at DEBUG.
 LEVELS = {
     CloseReason.PROTOCOL_ERROR: logging.INFO,
+    CloseReason.TOO_LARGE: logging.INFO,
     CloseReason.READ_TIMEOUT: logging.INFO,
     CloseReason.PEER_GONE: logging.INFO,
     CloseReason.PING_TIMEOUT: logging.INFO,
@@ -244,6 +247,20 @@ def _words(kind: Kind, detail: Any, more: Any) -> str:
     return escape(text).encode("utf-8", "backslashreplace").decode()
 
 
+def _refusal(events: list[Any]) -> str:
+    """Return what the last words were: which request was refused, and why; "" where none was."""
+    asked = ""
+    for start in range(0, len(events), EVENT_WIDTH):
+        _, kind, detail, _ = events[start : start + EVENT_WIDTH]
+        if kind is REQUEST or kind is MESSAGE:
+            asked = f"{detail}: "
+        elif kind is ANSWERED:
+            asked = ""
+        elif kind is Kind.REFUSED and start >= len(events) - LAST_WORDS:
+            return escape(f": {asked}{detail}").encode("utf-8", "backslashreplace").decode()
+    return ""
+
+
 class Journal:
     """The connections that have closed: their stories, and how many closed why.
 
@@ -309,11 +326,12 @@ class Journal:
         if log.isEnabledFor(level):
             log.log(
                 level,
-                "%s %s closed: %s (%s)%s",
+                "%s %s closed: %s (%s)%s%s",
                 record.protocol.upper(),
                 escape(record.client_id),
                 reason.value,
                 reason.name,
+                _refusal(record.events),
                 more,
             )
 

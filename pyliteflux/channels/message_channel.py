@@ -285,12 +285,17 @@ class MessageChannel(PushedChannel):
 
     def _answer_error(self, error: ProtocolError, close: bool = False) -> None:
         """Answer a message that could not be read, in its own format."""
-        self.note(Kind.REFUSED, str(error))
+        self.note(Kind.REFUSED, f"{error} ({error.setting})" if error.setting else str(error))
         data_type = getattr(error, "data_type", "raw")
         id = getattr(error, "id", NO_ID)
-        self._transport.write(encode_error(str(error), error.code, data_type, id, wrap=self._wrap))
-        if error.code == "timeout":
+        answer = encode_error(str(error), error.code, data_type, id, wrap=self._wrap)
+        self._transport.write(answer)
+        is_late = error.code == "timeout"
+        self._tell_unread(408 if is_late else error.status, len(answer))
+        if is_late:
             self._close(CloseReason.READ_TIMEOUT)
+        elif error.setting:
+            self._close(CloseReason.TOO_LARGE)
         elif close or not self._keep_alive:
             self._close(CloseReason.PROTOCOL_ERROR)
         elif self._transport.is_congested:
@@ -307,6 +312,12 @@ class MessageChannel(PushedChannel):
         service.warn_of_stranger(self.client_id, error.spoken)
         told = WrongPort(service.directions(error.spoken), error.spoken, error.data_type)
         self._answer_error(told, close=True)
+
+    def _tell_unread(self, status: int, size: int) -> None:
+        """Note an answer to what is no message, for the access log."""
+        unread = TCPRequest("-", client_address=self.address)
+        unread.started = self._service.reactor.now
+        self._tell_answer(unread, status, size)
 
     def _on_signal(self, signal: Signal) -> None:
         """Not a command: a push is acknowledged, or the client is there."""
@@ -369,6 +380,7 @@ class MessageChannel(PushedChannel):
                 return
             log.error("a worker could not handle %r: %r", request, answer)
             request.new_framing = None
+            request.response_status = 500
             answer = self._error("Internal Server Error", "internal", request)
         self._sent = size = len(answer)
         self._note_answer(MESSAGE, request.response_status, size)
@@ -552,7 +564,9 @@ class MessageChannel(PushedChannel):
             return
         self._report_stuck_handler()
         # Closed with it: the handler's own answer, when it comes, must not pass for another's.
-        self._transport.write(self._error("Gateway Timeout", "timeout", request))
+        answer = self._error("Gateway Timeout", "timeout", request)
+        self._transport.write(answer)
+        self._tell_answer(request, 504, len(answer))
         self._await_overdue(request)
         self._close(CloseReason.HANDLER_TIMEOUT)
 
@@ -579,7 +593,9 @@ class MessageChannel(PushedChannel):
     def refuse_busy(self) -> None:
         """There are too many connections already: say so and close."""
         text, data_type = "Service Unavailable", self._format or "raw"
-        self._transport.write(encode_error(text, "busy", data_type, wrap=self._wrap))
+        answer = encode_error(text, "busy", data_type, wrap=self._wrap)
+        self._transport.write(answer)
+        self._tell_unread(503, len(answer))
         self._close(CloseReason.BUSY)
 
 

@@ -13,6 +13,8 @@ Chapter: docs/http.md.
 
 from __future__ import annotations
 
+import re
+
 from ..errors import BadRequest, BodyTooLarge, ProtocolError
 from ..word import Word, before
 from .http_body import ChunkedBody, FixedBody
@@ -63,6 +65,13 @@ _BEFORE_DONE = before(NEXT, DONE)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
 
+# Of a head that was refused, in bytes: enough to tell what was asked for.
+REFUSED_LIMIT = 160
+_ASKED = re.compile(
+    rb"(?:\r\n)*([A-Za-z][A-Za-z0-9!#$%&'*+\-.^_`|~]{0,31})(?: ([^\r\n ]{0,100})|(?=[\r\n]|$))"
+).match
+
+
 class HttpConnection:
     """The receiving half of one connection: a stream of bytes becomes a stream of requests."""
 
@@ -74,6 +83,7 @@ class HttpConnection:
         "_body",
         "_at_eof",
         "_error",
+        "_refused",
         "state",
         "head",
         "keep_alive",
@@ -90,6 +100,7 @@ class HttpConnection:
         self._body: FixedBody | ChunkedBody | None = None
         self._at_eof = False
         self._error: ProtocolError | None = None
+        self._refused: bytes | bytearray = b""  # How the head began that could not be read.
         self.state = IDLE
         # Bytes. May be changed for the current request between its head and the next event.
         self.body_limit = limits.body
@@ -165,6 +176,7 @@ class HttpConnection:
             if self.state is BODY:
                 return self._next_piece()
         except ProtocolError as error:
+            self._refused = self._buffer[:REFUSED_LIMIT]
             self._move(FAILED)
             self._error = error
             self._buffer = b""
@@ -172,6 +184,14 @@ class HttpConnection:
         if self._error is not None:
             raise self._error
         return NEED_DATA
+
+    def asked_so_far(self) -> tuple[str, str]:
+        """Return method and target of a head that is not whole, or bad; "-" for what is unknown."""
+        match = _ASKED(self._refused or self._buffer)
+        if match is None:
+            return "-", "-"
+        method, target = match.groups()
+        return method.decode("latin-1"), (target or b"-").decode("latin-1")
 
     def start_next_cycle(self) -> bool:
         """The answer is given: read the next request. Tell whether any of it is here already."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ..app.request import Request
 from ..errors import PoolFull, ReactorClosed
 from ..log import access as log
 from ..log import console, escape
@@ -34,13 +33,18 @@ class AccessLog:
         self._dropped = 0
         self._is_writing = False
 
-    def note(self, request: Request, status: int, size: int) -> None:
+    def note(self, request: Any, status: int, size: int) -> None:
         """A request has been answered. size: bytes of content."""
         if len(self._lines) >= MAX_LINES:
             self._dropped += 1
             return
         milliseconds = (self._reactor.now - request.started) * 1000
-        self._lines.append((request, status, size, milliseconds))
+        who = request.client_id
+        if request.peer_address is not request.client_address:
+            who = f"{who} via {request.connection_id}"  # Behind a proxy: what the log's closes say.
+        # What the line says, and not the request: with it its body would wait to be written.
+        asked = request.method, request.target
+        self._lines.append((who, *asked, status, size, milliseconds, request.request_id))
         if not self._is_writing:
             self._is_writing = True
             self._reactor.call_at_turn_end(self._write)
@@ -65,13 +69,10 @@ def write_lines(waiting: deque[tuple[Any, ...]]) -> None:
     """Write every line that waits. On a worker."""
     lines = []
     while waiting:
-        request, status, size, milliseconds = waiting.popleft()
-        who = request.client_id
-        if request.peer_address is not request.client_address:
-            who = f"{who} via {request.connection_id}"  # Behind a proxy: what the log's closes say.
-        target = escape(request.target).replace('"', "\\x22")  # Or it could end its field.
-        line = f'{who} "{request.method} {target}" {status} {size} {milliseconds:.1f}ms'
-        lines.append((line, request.request_id))
+        who, method, target, status, size, milliseconds, request_id = waiting.popleft()
+        target = escape(target).replace('"', "\\x22")  # Or it could end its field.
+        line = f'{who} "{method} {target}" {status} {size} {milliseconds:.1f}ms'
+        lines.append((line, request_id))
         if len(lines) == BATCH:
             console.write_access(lines)
             lines = []

@@ -235,12 +235,42 @@ class Reasons(WhyCase):
         self.simulation.settle()
         self.expect(peer, CloseReason.PROTOCOL_ERROR, "request POST /upload", "refused: 400 ")
 
-    def test_protocol_error_tcp(self) -> None:
+    def log_at_info(self) -> None:
+        logger = logging.getLogger("pyliteflux.server")
+        self.addCleanup(logger.setLevel, logger.level)
+        logger.setLevel(logging.INFO)
+
+    def test_too_large_tcp(self) -> None:
+        self.log_at_info()
         self.simulate(tcp_max_message=100)
         peer = self.tell(b"x" * 200)
         peer.close()
         self.simulation.settle()
-        self.expect(peer, CloseReason.PROTOCOL_ERROR, Kind.REFUSED, Kind.CLOSING)
+        self.expect(peer, CloseReason.TOO_LARGE, "refused: message of 200", Kind.CLOSING)
+        self.assertTrue(self.logs.find("limit 100 (tcp_max_message)"))
+
+    def test_too_large_http(self) -> None:
+        """`access-line-of-a-413`: who sends too much has not broken the protocol."""
+        self.log_at_info()
+        self.simulate(max_body_size=100, max_request_line=100, max_header_size=1000)
+        for sent, words in (
+            (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n",
+             "POST /echo: 413 the body has 101 bytes, limit 100 (max_body_size"),
+            (b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n"
+             + 101 * b"x", "POST /echo: 413 the body is over 100 bytes (max_body_size"),
+            (b"GET /" + 101 * b"x", "414 the request line is over 100 bytes (max_request_line"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + 1000 * b"x", "431 the head is over 1000 bytes"),
+        ):  # fmt: skip
+            with self.subTest(words):
+                peer = self.simulation.http()
+                peer.send(sent)
+                self.simulation.settle()
+                peer.close()
+                self.simulation.settle()
+                self.expect(peer, CloseReason.TOO_LARGE, Kind.REFUSED, Kind.CLOSING)
+                line = self.logs.find("closed: a request or message was over a limit")[-1]
+                self.assertIn(words, line)
+                self.simulation.advance(2)  # One line a second for each reason.
 
     def test_protocol_error_of_a_client_with_one_message(self) -> None:
         self.simulate(tcp_keep_alive=False)
