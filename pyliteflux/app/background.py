@@ -67,7 +67,8 @@ class BackgroundTask(Scope):
         self._function = function
         self._args = args
         self._kwargs = kwargs
-        self._finished = threading.Event()
+        # Made for who waits in `result`, as an Event is three quarters of what a task costs.
+        self._finished: threading.Event | None = None
         self._value: Any = None
         self._error: BaseException | None = None
         self.state = WAITING
@@ -88,7 +89,8 @@ class BackgroundTask(Scope):
         timeout: seconds, None for ever; TimeoutError after it. RuntimeError where the task
         was cancelled or dropped. Never call it from a handler that the task waits for.
         """
-        if not self._finished.wait(timeout):
+        finished = self._queue._await(self)
+        if finished is not None and not finished.wait(timeout):
             raise TimeoutError(f"task {self.name} has not finished after {timeout} s")
         if self._error is not None:
             raise self._error
@@ -197,8 +199,15 @@ class TaskQueue:
         """True while nothing waits or runs."""
         return not self._live
 
+    def _await(self, task: BackgroundTask) -> threading.Event | None:
+        """Return what will be set at the end of a task; None where it has ended."""
+        with self._lock:
+            if NEXT[task.state] and task._finished is None:
+                task._finished = threading.Event()
+            return task._finished
+
     def _move(self, task: BackgroundTask, new: TaskState) -> None:
-        """Change a task's state; the lock is held."""
+        """Change a task's state; the lock is held. Its value is there before it is done."""
         assert new in NEXT[task.state], (task.state, new)
         self._counts[task.state] -= 1
         self._counts[new] += 1
@@ -207,13 +216,14 @@ class TaskQueue:
             self._live.discard(task)
             # Whoever keeps the handle for its result need not keep the arguments alive.
             task._args, task._kwargs = (), {}
+            if task._finished is not None:
+                task._finished.set()
 
     def _give_up(self, task: BackgroundTask, new: TaskState) -> bool:
         with self._lock:
             if new not in NEXT[task.state]:
                 return False
             self._move(task, new)
-        task._finished.set()
         return True
 
     def _run(self, task: BackgroundTask) -> None:
@@ -231,7 +241,7 @@ class TaskQueue:
             state, task._error = FAILED, error
         with self._lock:
             self._move(task, state)
-        task._finished.set()
+        task.context = None  # A circle (`Scope`): it would wait for the garbage collector.
 
     def __repr__(self) -> str:
         return (

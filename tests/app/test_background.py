@@ -5,14 +5,17 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
+import gc
 import threading
+import tracemalloc
 import unittest
+import weakref
 from typing import Any
 
-from pyliteflux.app.background import NEXT, BackgroundTasks, TaskQueue, TaskState
+from pyliteflux.app.background import NEXT, BackgroundTask, BackgroundTasks, TaskQueue, TaskState
 from pyliteflux.app.context import Scope, g
 from pyliteflux.errors import PoolFull, ReactorClosed
-from tests.support import captured_logs
+from tests.support import DEADLINE, captured_logs, wait_until
 
 
 class TaskTestCase(unittest.TestCase):
@@ -131,6 +134,77 @@ class TestLife(TaskTestCase):
             self.bg.add(lambda: (seen.append((g.request_id, dir(g))), setattr(g, "x", 1)))
             self.run_next()
         self.assertEqual(seen, [(self.scope.request_id, ["request_id"])] * 2)
+
+
+class TestCost(TaskTestCase):
+    """X2 (`bg_100k_queued`): many may wait, and one that has ended leaves nothing."""
+
+    def test_a_task_that_waits_costs_little_until_somebody_waits_for_it(self) -> None:
+        count = 1000
+        queue = TaskQueue(count + 1)
+        bg = BackgroundTasks(queue, self.scope)
+        bg.add(len, "")  # What is made once is made.
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(count):
+                bg.add(len, "")
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess((after - before) / count, 1000, "bytes: an Event alone has 1096")
+        bg.drop()
+
+    def test_what_a_task_held_is_free_at_its_end_and_not_when_the_collector_comes(self) -> None:
+        class Held:
+            pass
+
+        known: list[weakref.ref[Held]] = []
+
+        def work(argument: Held) -> None:
+            g.held = Held()
+            known.extend((weakref.ref(argument), weakref.ref(g.held)))
+
+        self.bg.release()
+        gc.collect()
+        gc.disable()
+        try:
+            handle = self.bg.add(work, Held())
+            self.run_next()
+            self.assertEqual([reference() for reference in known[:1]], [None])
+            del handle
+            self.assertEqual([reference() for reference in known], [None, None])
+        finally:
+            gc.enable()
+
+    def test_who_waits_for_the_result_is_woken_whatever_becomes_of_it(self) -> None:
+        """Q7. Also who asks only when it has ended."""
+        self.bg.release()
+        for end in ("run", "cancel"):
+            handle = self.bg.add(len, "abc")
+            results: list[Any] = []
+
+            def wait(handle: BackgroundTask = handle, results: list[Any] = results) -> None:
+                try:
+                    results.append(handle.result(DEADLINE))
+                except RuntimeError as error:
+                    results.append(str(error))
+
+            threads = [threading.Thread(target=wait) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda handle=handle: handle._finished is not None, "one waits")
+            self.run_next() if end == "run" else handle.cancel()
+            for thread in threads:
+                thread.join(DEADLINE)
+            wait()
+            expected = 3 if end == "run" else "task len was cancelled"
+            self.assertEqual(results, [expected] * 4)
+
+    def test_a_result_that_does_not_come_in_time(self) -> None:
+        with self.assertRaises(TimeoutError):
+            self.bg.add(len, "").result(0)
 
 
 class TestBound(TaskTestCase):
