@@ -155,6 +155,7 @@ LIMITS = (
             f"{_LIMITS}.ManyRequests"
             ".test_a_body_of_tiny_chunks_leaves_the_turn_to_others_after_the_budget",
             "server.test_budget",
+            "server.test_budget.LargeMessages",
         ),
     ),
     Limit(

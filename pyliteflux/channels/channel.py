@@ -81,12 +81,14 @@ class Service:
         self.pipeline = pipeline
         self.workers = workers
         self.handler_timeout: float = config.handler_timeout or inf  # Seconds.
+        self.recv_size = config.recv_size  # Read in one turn, and kept unparsed at the most.
         self.budget = config.loop_budget_ms / 1000  # Seconds of a turn for one connection.
         # Bound once, not per request.
         self.make_bg = pipeline.make_bg
         self.submit = workers.submit
         self.streams = streams
         self.cleanup = streams  # Who frees what a request held; set by who builds the services.
+        self.decoders = workers  # Who reads large messages; set likewise.
         self.on_closed = on_closed
         self.on_finished = on_finished  # (request, status, bytes of content): the access log
         self.topics: Any = None  # Topics: the hub's, set by who builds the services.

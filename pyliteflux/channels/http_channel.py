@@ -162,7 +162,7 @@ class HttpChannel(Channel):
 
     def _bound_buffer(self) -> None:
         """What waits, waits unparsed, and beyond one read in the peer's memory, not in ours."""
-        if self._http.buffered >= self._service.config.recv_size:
+        if self._http.buffered >= self._service.recv_size:
             self._transport.pause_reading()
 
     def eof_received(self) -> None:

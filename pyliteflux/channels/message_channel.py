@@ -47,6 +47,10 @@ from .stream_pull import StreamPull
 # Messages answered for one connection in one turn; then the others have theirs.
 MESSAGES_PER_TURN = 16
 _TURN = range(MESSAGES_PER_TURN)  # Made once, not per message.
+# Up to so many bytes of JSON or XML are decoded where they are cut. A megabyte of <a/> takes 0.35 s
+# of calls between C and Python, 16 KiB of it some 3 ms; so more than that is a worker's job.
+DECODED_HERE = 16 * 1024
+SLOW = ("json", "xml")  # A line, and bytes, are taken as they are.
 # A client that connects for one answer (tcp_keep_alive off) must ask within this, in seconds.
 FIRST_MESSAGE_TIMEOUT = 60.0
 
@@ -66,6 +70,28 @@ _BEFORE_IDLE = before(NEXT, IDLE)
 PING = Announcement("ping")
 
 
+class _Undecoded:
+    """A message on its way to a worker that decodes it; emptied where its client leaves."""
+
+    __slots__ = ("frame", "max_depth", "is_abandoned")
+
+    def __init__(self, frame: Frame, max_depth: int) -> None:
+        self.frame: Frame | None = frame
+        self.max_depth = max_depth
+        self.is_abandoned = False
+
+    def forget(self) -> None:
+        """Reactor thread: nobody waits for it."""
+        self.is_abandoned = True
+        self.frame = None
+
+
+def _decode(message: _Undecoded) -> tuple[Frame, Command | Signal] | None:
+    """On a worker."""
+    frame = message.frame
+    return None if frame is None else (frame, decode(frame, message.max_depth))
+
+
 class MessageChannel(PushedChannel):
     """One TCP connection. Reactor thread only, but for what is set once.
 
@@ -81,6 +107,7 @@ class MessageChannel(PushedChannel):
 
     __slots__ = (
         "_framer",
+        "_undecoded",
         "_pull",
         "_at_eof",
         "_idle_since",
@@ -95,6 +122,7 @@ class MessageChannel(PushedChannel):
         config = service.config
         super().__init__(service, transport, address)
         self._framer: Framer = service.framing.make(config)
+        self._undecoded: _Undecoded | None = None
         self._pull: StreamPull | None = None
         self._at_eof = False
         # Set once; any thread may read.
@@ -152,7 +180,7 @@ class MessageChannel(PushedChannel):
 
     def _bound_buffer(self) -> None:
         """What waits, waits uncut, and beyond one read in the peer's memory, not in ours."""
-        if self._framer.buffered >= self._service.config.recv_size:
+        if self._framer.buffered >= self._service.recv_size:
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
@@ -205,6 +233,10 @@ class MessageChannel(PushedChannel):
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
         pull, self._pull = self._pull, None
+        if self._undecoded is not None:
+            self._undecoded.forget()
+            self._undecoded = None
+            self._service.decoders.note_dead()
         self._leave(pull)
         self._give_back()
 
@@ -246,11 +278,11 @@ class MessageChannel(PushedChannel):
             if frame is None:
                 self._await_data()
                 return False
+            if frame.value is None and len(frame.data) > DECODED_HERE and frame.data_type in SLOW:
+                self._decode_on_worker(frame)
+                return True
             said = decode(frame, self._service.max_depth)
             if isinstance(said, Signal):
-                if not self._keep_alive:
-                    text = "nothing was pushed to you: this connection is for one command"
-                    raise bad_message(text, said.data_type)
                 self._on_signal(said)
                 return True
         except BadMessage as error:
@@ -264,6 +296,32 @@ class MessageChannel(PushedChannel):
             return False
         self._dispatch(frame, said)
         return True
+
+    def _decode_on_worker(self, frame: Frame) -> None:
+        """A large message: what comes behind it waits, as if it were handled already (T6)."""
+        self._move(HANDLING)
+        self.deadline = inf  # Nobody but us is slow.
+        self._undecoded = undecoded = _Undecoded(frame, self._service.max_depth)
+        self._service.decoders.submit(_decode, undecoded, self._on_decoded, self.may_refuse)
+
+    def _on_decoded(self, outcome: Any) -> None:
+        """A worker has decoded a message: go on as `_receive_one` does."""
+        self._undecoded = None
+        if self.state is not HANDLING:
+            return
+        self._move(IDLE)
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome  # If it is a bug of ours, the reactor gives this connection up.
+            frame, said = outcome
+            if not isinstance(said, Signal):
+                self._dispatch(frame, said)
+                return
+            self._on_signal(said)
+        except BadMessage as error:
+            self._answer_error(error)
+        if self.state is IDLE:
+            self._continue_later()
 
     def _await_data(self) -> None:
         config = self._service.config
@@ -321,6 +379,9 @@ class MessageChannel(PushedChannel):
 
     def _on_signal(self, signal: Signal) -> None:
         """Not a command: a push is acknowledged, or the client is there."""
+        if not self._keep_alive:
+            text = "nothing was pushed to you: this connection is for one command"
+            raise bad_message(text, signal.data_type)
         self._format = signal.data_type
         if self.state is RECEIVING:
             self._move(IDLE)

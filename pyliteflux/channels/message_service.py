@@ -23,6 +23,10 @@ from ..protocol.framers import Framing
 from ..protocol.message import encode_answer, encode_error
 from .channel import Service
 
+# The most that is read from a TCP client in one turn, in bytes: 64 KiB of nothing but brackets
+# are some 30 ms of framing, and it is the others' turn before that.
+RECV_SIZE = 16 * 1024
+
 UNKNOWN_COMMAND = refusal_route(
     HTTPError(404, {"error": "Command not found", "code": "unknown_command"})
 )
@@ -57,6 +61,7 @@ class MessageService(Service):
         # Looked up once, not for each message.
         self._find = self.router.resolve_command
         self.answer = self.handle
+        self.recv_size = min(self.recv_size, RECV_SIZE)
         self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
         self.http_address: Any = None  # Of the port that takes HTTP, if one does; set as `address`.

@@ -60,14 +60,13 @@ EVICT_INTERVAL = 0.1
 EVICT_COUNT = 64
 # A new connection that has said nothing for so many seconds counts as idle there, too.
 SILENT_TIME = 1.0
+# Threads that decode large messages. One: under the GIL two take as long for the same work, and
+# the reactor has to win the lock from each of them after every system call.
+DECODERS = 1
 # How often a stopping server looks whether it is done, in seconds.
 STOP_CHECK = 0.01
 # After the grace period: the time generators have for their `finally`, in seconds.
 LAST_CLEANUP = 0.5
-
-# The most that is read from a TCP client in one turn, in bytes: 64 KiB of nothing but brackets
-# are some 30 ms of framing, and it is the others' turn before that.
-TCP_RECV_SIZE = 16 * 1024
 
 AnyChannel = HttpChannel | MessageChannel
 
@@ -132,6 +131,8 @@ class Runtime:
         self.cleanup = pool_factory(
             reactor, "cleanup", config.cleanup_workers, 4 * config.max_connections
         )
+        # A connection has one message here at the most.
+        self.decoders = pool_factory(reactor, "decode", DECODERS, config.max_connections)
         # The bound is kept by TaskQueue, where a task is added.
         self.task_pool = pool_factory(
             reactor, "task", config.task_workers, 2 * config.task_queue_limit
@@ -150,6 +151,7 @@ class Runtime:
         self._calls = HookCalls(self.cleanup)
         self._greeting: dict[MessageChannel, Client] = {}  # Whose on_connect is running.
         self.http.cleanup = self.tcp.cleanup = self.cleanup
+        self.tcp.decoders = self.decoders
         self.http.topics = self.tcp.topics = topics
         topics.begin(lambda: reactor.now)
         topics.on_presence = self._on_presence
@@ -220,7 +222,7 @@ class Runtime:
         transport = Transport(
             self.reactor,
             sock,
-            config.recv_size if service is self.http else min(config.recv_size, TCP_RECV_SIZE),
+            service.recv_size,
             config.write_high_water,
             config.write_low_water,
         )
@@ -513,7 +515,7 @@ class Runtime:
         for channel in list(self._channels):
             channel.transport.close(CloseReason.SHUTDOWN)
         self._journal.report(inf)
-        for pool in (self.workers, self.streams, self.cleanup, self.task_pool):
+        for pool in (self.workers, self.streams, self.cleanup, self.decoders, self.task_pool):
             pool.stop()
         self._tasks.abandon()  # After its pool takes no more: what came last is named, too.
         self.reactor.close()

@@ -146,6 +146,73 @@ class TimeOfATurn(BudgetCase):
         self.check(Simulation.tcp, b"slow\n")
 
 
+class LargeMessages(BudgetCase):
+    """X2 (`xml_elements`): a megabyte of <a/> is 0.35 s of decoding, so a thread does it. T6."""
+
+    LARGE = b'<request command="say">' + b"<a/>" * 5000 + b"</request>\n"
+
+    def begin(self, data: bytes, **settings: Any) -> tuple[Simulation, Peer]:
+        simulation = self.simulate(**settings)
+        peer = simulation.tcp()
+        peer.send(data)
+        simulation.settle(jobs=False)
+        return simulation, peer
+
+    def test_one_is_decoded_by_a_worker_and_what_follows_waits_for_it(self) -> None:
+        json_message = b'{"command": "say", "id": 2, "data": "' + b"x" * 20_000 + b'"}\n'
+        simulation, peer = self.begin(
+            self.LARGE + b'{"command": "say", "id": 1}\n' + json_message + b"say it\n"
+        )
+        self.assertEqual((self.handled, peer.take()), (0, b""))
+        self.assertEqual(simulation.pools["decode"].waiting, 1)
+        simulation.settle()
+        lines = peer.take().decode().splitlines()
+        self.assertEqual([line[:5] for line in lines], ["<resp", '{"siz', '{"siz', '{"siz'])
+        self.assertIn('"id": 1', lines[1])
+        self.assertIn('"id": 2', lines[2])
+        self.assertEqual(self.handled, 4)
+
+    def test_a_small_one_is_not(self) -> None:
+        simulation, peer = self.begin(b'<request command="say">' + b"<a/>" * 500 + b"</request>\n")
+        self.assertEqual(simulation.pools["decode"].waiting, 0)
+        self.assertIn(b"<size>", peer.take())
+
+    def test_a_bad_one_costs_one_error_and_the_next_is_in_step(self) -> None:
+        bad = self.LARGE.replace(b"</request>", b"<b></c></b></request>").replace(b"</c>", b"")
+        simulation, peer = self.begin(bad.replace(b"<b>", b'<b x="&no;">') + b"say it\n")
+        self.assertEqual(simulation.pools["decode"].waiting, 1)
+        simulation.settle()
+        error, answer = peer.take().splitlines()
+        self.assertIn(b"bad_message", error)
+        self.assertIn(b'{"size"', answer)
+        self.assertFalse(peer.saw_fin)
+
+    def test_a_large_acknowledgement_is_none_of_a_command(self) -> None:
+        ack = b'{"ack": "x", "data": "' + b"x" * 20_000 + b'"}\n'
+        simulation, peer = self.begin(ack + b"say it\n")
+        simulation.settle()
+        self.assertIn(b'{"size"', peer.take())
+
+    def test_who_leaves_takes_it_along(self) -> None:
+        simulation, peer = self.begin(self.LARGE)
+        ((_, message, _),) = simulation.pools["decode"].jobs
+        self.assertIsNotNone(message.frame)
+        peer.reset()
+        simulation.settle(jobs=False)
+        self.assertIsNone(message.frame)
+        self.assertEqual(simulation.pools["decode"].dead, 1)
+        simulation.settle()
+        self.assertEqual(self.handled, 0)
+
+    def test_the_end_and_a_stop_wait_for_it(self) -> None:
+        for stops in (False, True):
+            simulation, peer = self.begin(self.LARGE)
+            simulation.server.stop() if stops else peer.half_close()
+            simulation.settle()
+            self.assertIn(b"<response><size>", peer.take())
+            self.assertTrue(peer.saw_fin)
+
+
 class NobodyIsLate(BudgetCase):
     def test_a_body_that_waits_for_us_is_not_late(self) -> None:
         """Its client has sent all of it; that our turns are full is no fault of it."""
