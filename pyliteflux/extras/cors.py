@@ -18,22 +18,32 @@ from ..app.response import HTTPResponse, fields_of
 from ..errors import HTTPError
 from ..headers import TOKEN
 
-# scheme "://" host [":" port], and nothing after it.
-_IS_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s/?#@,]+").fullmatch
+# scheme "://" host [":" port], and nothing after it. A host beyond ASCII is sent as xn--.
+_ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.\-]*)://(\*\.)?([a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?|\[[0-9a-f:.]+\])"
+    r"(?::([1-9][0-9]{0,4}))?"
+).fullmatch
+_ARE_LABELS = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*").fullmatch
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 _IS_TOKEN = re.compile(TOKEN).fullmatch
 
 
 class CORSMiddleware(Middleware):
     """Let scripts of other origins use this server. Add it before what asks for credentials.
 
-    allow_origins: like "https://app.example", or "*" for all; exact, there are no patterns.
+    allow_origins: like "https://app.example", or "*" for all. "https://*.app.example" is every
+    host below app.example, at any depth, not app.example itself: whoever can put a page on one
+    of them is trusted. There are no other patterns.
     allow_methods, allow_headers: what a preflight grants, "*" for whatever it asks for.
     allow_credentials: cookies and Authorization too; origins must then be named, as "*"
     would lend every site its visitors' logins. expose_headers: fields of the answer that
     scripts may read. max_age: seconds for which the browser need not ask again.
+    allow_private_network: pages of the public internet may reach this server in a private
+    network, where the browser asks for that (Access-Control-Request-Private-Network).
 
     A preflight is answered here, whatever the routes say: 204, or 403 for another origin.
-    Raises ValueError for an origin that no browser can send. On TCP it does nothing.
+    Raises ValueError for an origin that no browser sends, as it would never match. On TCP it
+    does nothing.
     """
 
     def __init__(
@@ -44,18 +54,22 @@ class CORSMiddleware(Middleware):
         allow_credentials: bool = False,
         expose_headers: str | Iterable[str] = (),
         max_age: int = 600,
+        allow_private_network: bool = False,
     ) -> None:
         origins = _listed(allow_origins)
         self._any_origin = "*" in origins
         if self._any_origin and allow_credentials:
             raise ValueError('allow_credentials needs the origins by name: "*" would trust all')
+        self._origins: set[str] = set()
+        self._below: list[tuple[str, str]] = []  # Of each pattern: what is before and after "*".
         for origin in origins:
-            if origin not in ("*", "null") and not _IS_ORIGIN(origin.lower()):
-                raise ValueError(
-                    f"{origin!r} is no origin: write scheme://host or scheme://host:port, "
-                    f"without a path or a slash at the end"
-                )
-        self._origins = {origin if origin == "null" else origin.lower() for origin in origins}
+            if origin not in ("*", "null"):
+                origin = origin.lower()
+                if _check_origin(origin):
+                    before, _, after = origin.partition("*")
+                    self._below.append((before, after))
+                    continue
+            self._origins.add(origin)
         methods = _listed(allow_methods)
         self._methods = None if "*" in methods else ", ".join(method.upper() for method in methods)
         names = _listed(allow_headers)
@@ -63,6 +77,7 @@ class CORSMiddleware(Middleware):
         self._credentials = allow_credentials
         self._expose = ", ".join(_listed(expose_headers))
         self._max_age = str(int(max_age))
+        self._private_network = allow_private_network
 
     def process_request(self, request: Any) -> Any:
         """Answer a preflight, before any route is asked."""
@@ -81,6 +96,9 @@ class CORSMiddleware(Middleware):
             granted = _tokens(request.headers.get(asked)) if grant is None else grant
             if granted:
                 headers[name] = granted
+        asked = request.headers.get("access-control-request-private-network")
+        if self._private_network and asked == "true":
+            headers["Access-Control-Allow-Private-Network"] = "true"
         return HTTPResponse(b"", 204, headers)
 
     def process_response(self, request: Any, response: Any) -> Any:
@@ -101,7 +119,44 @@ class CORSMiddleware(Middleware):
         return response
 
     def _allows(self, origin: str | None) -> bool:
-        return origin is not None and (self._any_origin or origin.lower() in self._origins)
+        if origin is None:
+            return False
+        return self._any_origin or origin.lower() in self._origins or self._is_below(origin.lower())
+
+    def _is_below(self, origin: str) -> bool:
+        return any(
+            origin.startswith(before)
+            and origin.endswith(after)
+            and _ARE_LABELS(origin[len(before) : -len(after)]) is not None
+            for before, after in self._below
+        )
+
+
+def _check_origin(origin: str) -> bool:
+    """Tell whether an origin is a pattern. Raises ValueError where no browser could match it."""
+    match = _ORIGIN(origin)
+    if match is None:
+        raise ValueError(
+            f"{origin!r} is no origin: write scheme://host or scheme://host:port, in ASCII "
+            f"(IDNA as xn--), without a path or a slash at the end; the only patterns are '*' "
+            f"alone and scheme://*.host"
+        )
+    scheme, star, host, port = match.groups()
+    if port is not None and int(port) > 65535:
+        raise ValueError(f"{origin!r} never matches: there is no port {port}")
+    if port is not None and port == _DEFAULT_PORTS.get(scheme):
+        right = origin[: -len(port) - 1]
+        raise ValueError(f"{origin!r} never matches: browsers leave this port out, write {right!r}")
+    if star and ("." not in host.rstrip(".") and host != "localhost"):
+        raise ValueError(f"{origin!r} would be all of a top-level domain")
+    if host.startswith("["):
+        from ipaddress import IPv6Address  # Not above, as few name such a host.
+
+        if star or f"[{IPv6Address(host[1:-1])}]" != host:
+            raise ValueError(
+                f"{origin!r} never matches: browsers write an IPv6 address in its shortest form"
+            )
+    return star is not None
 
 
 def _is_preflight(request: Any) -> bool:

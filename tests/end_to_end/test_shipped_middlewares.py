@@ -135,6 +135,44 @@ class CORSTest(MiddlewareTestCase):
         response = fetch(server, "GET", "/data", fields={"Origin": "null"})
         self.assertEqual(response.get("Access-Control-Allow-Origin"), "*")
 
+    def test_a_pattern_is_every_host_below_one(self) -> None:
+        """`cors-origin-with-a-star`"""
+        server = self.serve_with(CORSMiddleware("https://*.app.example, http://*.localhost:3000"))
+        for origin, allowed in (
+            ("https://a.app.example", True),
+            ("https://A.b-c.App.example", True),
+            ("http://x.localhost:3000", True),
+            ("https://app.example", False),
+            ("https://evilapp.example", False),
+            ("https://a.app.example.evil.example", False),
+            ("https://evil.example/.app.example", False),
+            ("https://evil.example#.app.example", False),
+            ("https://u@.app.example", False),
+            ("https://.app.example", False),
+            ("https://a..app.example", False),
+            ("http://a.app.example", False),
+            ("https://a.app.example:8443", False),
+            ("http://x.localhost", False),
+        ):
+            with self.subTest(origin):
+                response = self.preflight(server, origin)
+                self.assertEqual(response.status, 204 if allowed else 403)
+                answer = fetch(server, "GET", "/data", fields={"Origin": origin})
+                expected = origin if allowed else None
+                self.assertEqual(answer.get("Access-Control-Allow-Origin"), expected)
+                self.assertEqual(answer.get("Vary"), "Origin")
+
+    def test_a_private_network_is_opened_where_that_was_said(self) -> None:
+        asked = {
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Private-Network": "true",
+        }
+        for allow, expected in ((False, None), (True, "true")):
+            server = self.serve_with(CORSMiddleware([ORIGIN], allow_private_network=allow))
+            response = fetch(server, "OPTIONS", "/data", fields=asked)
+            self.assertEqual(response.get("Access-Control-Allow-Private-Network"), expected)
+
     def test_what_the_client_asks_for_is_only_echoed_as_names(self) -> None:
         server = self.serve_with(CORSMiddleware([ORIGIN], allow_headers="*"))
         response = fetch(
@@ -156,6 +194,17 @@ class CORSTest(MiddlewareTestCase):
             "app.example",
             "https://app.example/",
             "https://*.app.example/x",
+            # Patterns that are none, and hosts that no browser writes so: they would never match.
+            "http://localhost:*",
+            "https://app.*.example",
+            "https://*app.example",
+            "https://*",
+            "*.app.example",
+            "https://a.example:",
+            "https://a.example:080",
+            "https://数据.example",
+            "https://u@a.example",
+            "https://a..example",
             "https://",
         ):
             with self.assertRaisesRegex(ValueError, "no origin"):
