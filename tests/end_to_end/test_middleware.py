@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from pyliteflux import HTTPError, HTTPJSONResponse, HTTPResponse, Middleware, StreamResponse, g
@@ -35,6 +37,46 @@ class Recorder(Middleware):
     def on_finish(self, request: Any) -> None:
         self.calls.append(f"{self.name} finish")
         self.finished.set()
+
+
+class Database(Middleware):
+    """The middleware of README.zh-CN.md: opened for a request, closed after its last byte."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def process_request(self, request: Any) -> Any:
+        g.db = sqlite3.connect(":memory:", check_same_thread=False)
+
+    def on_finish(self, request: Any) -> None:
+        g.db.close()
+        self.closed.set()
+
+
+class DatabaseTest(ServerTestCase):
+    def test_handler_stream_and_on_finish_share_a_connection_on_three_threads(self) -> None:
+        """B16: they may be three threads, and are never two at once."""
+        threads = []
+
+        @self.router.get("/rows")
+        def rows(request: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            cursor = g.db.execute("SELECT 1 UNION SELECT 2")
+
+            def lines() -> Iterator[str]:
+                threads.append(threading.current_thread().name)
+                for (number,) in cursor:
+                    yield f"{number}\n"
+
+            return StreamResponse(lines())
+
+        database = Database()
+        server = self.serve()
+        server.add_middleware(database)
+        self.assertEqual(self.connect(server).get("/rows").text, "1\n2\n")
+        wait_for(database.closed, "on_finish")
+        self.assertEqual(len(set(threads)), 2)
+        self.assertEqual(self.logs.lines(logging.WARNING), [])
 
 
 class Answering(Recorder):
