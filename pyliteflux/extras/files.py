@@ -13,7 +13,6 @@ Chapter: docs/files.md.
 from __future__ import annotations
 
 import errno
-import mimetypes
 import os
 import re
 import stat
@@ -35,6 +34,7 @@ from ..errors import HTTPError, RouteError
 from ..filepiece import FilePiece
 from ..jsontext import dumps
 from ..statuses import phrase
+from .media_types import guess_type
 from .negotiation import accepts_gzip
 
 # O_NONBLOCK: opening a pipe that nobody writes to would hang a thread for ever. O_NOCTTY: a
@@ -60,41 +60,14 @@ _NOT_THERE = {
 # it sends at once. A cold disk then delays this worker's answer and not the whole loop.
 READ_AHEAD = 256 * 1024
 
-# The same answer on every machine and every Python for what the web is made of; the system's
-# own tables, which `mimetypes` reads, decide about all others.
-_WEB_TYPES = {
-    ".avif": "image/avif",
-    ".css": "text/css",
-    ".htm": "text/html",
-    ".html": "text/html",
-    ".ico": "image/x-icon",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".map": "application/json",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-    ".wasm": "application/wasm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".xml": "application/xml",
-}
-_ENCODED_TYPES = {
-    "gzip": "application/gzip",
-    "bzip2": "application/x-bzip2",
-    "xz": "application/x-xz",
-}
-
 
 class FileResponse(HTTPResponse):
     """A regular file, sent by the kernel; with conditions and ranges (RFC 9110 13 and 14).
 
     path: opened and measured now, in the calling thread; never put a client's words into it
-    unchecked, see `StaticFiles`. content_type: None goes by the name. filename: the browser
-    is to save the file, under this name. conditional: False sends the whole file to whoever
+    unchecked, see `StaticFiles`. content_type: None goes by the name, see media_types.py.
+    filename: the browser is to save the file, under this name; with inline to show it, and
+    save it so if the user does. conditional: False sends the whole file to whoever
     asks, without ETag and Last-Modified. max_age: seconds a cache may keep it.
 
     Raises HTTPError 404 where there is no regular file, other OSErrors as they are. A
@@ -112,6 +85,7 @@ class FileResponse(HTTPResponse):
         *,
         content_type: str | None = None,
         filename: str | None = None,
+        inline: bool = False,
         status: int = 200,
         headers: Any = None,
         conditional: bool = True,
@@ -120,7 +94,7 @@ class FileResponse(HTTPResponse):
         path = os.fspath(path)
         super().__init__(b"", status, headers, content_type or guess_type(path))
         if filename is not None:
-            self.headers["Content-Disposition"] = attachment(filename)
+            self.headers["Content-Disposition"] = disposition(filename, inline)
         if max_age is not None:
             self.headers["Cache-Control"] = f"max-age={int(max_age)}"
         self.conditional = conditional
@@ -422,19 +396,6 @@ def _advise(fd: int, part: ByteRange) -> None:
             pass  # It was only advice.
 
 
-def guess_type(path: str) -> str:
-    """Return the media type that a file's name stands for; text is taken for UTF-8."""
-    name = os.path.basename(path)
-    known = _WEB_TYPES.get(os.path.splitext(name)[1].lower())
-    # The slash keeps guess_type from taking "data:..." for a URL of that scheme.
-    kind, encoding = (known, None) if known else mimetypes.guess_type(f"/{name}")
-    if encoding is not None:
-        return _ENCODED_TYPES.get(encoding, BYTES)  # page.html.gz is a gzip file, not a page.
-    if kind is None:
-        return BYTES
-    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
-
-
 # Controls, what separates directories, and what turns the direction of writing around: a name
 # that reads "invoice-fdp.exe" from the right looks like another kind of file.
 _BAD_IN_FILENAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u202a-\u202e\u2066-\u2069]")
@@ -442,16 +403,19 @@ _BAD_IN_QUOTES = re.compile(r"[^ !#$&-~]")
 _ATTR_CHARS = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1
 
 
-def attachment(filename: str) -> str:
+def disposition(filename: str, inline: bool = False) -> str:
     """Return the Content-Disposition that has a browser save under a name: RFC 6266.
+
+    inline: it is to show the file, and knows the name in case that it is saved.
 
     A name beyond ASCII comes twice: in UTF-8 for the browsers, and made simple for the rest.
     Whatever could end the field or climb to another directory becomes an underscore.
     """
     name = _BAD_IN_FILENAME.sub("_", filename)
     # A quote, and "%": some take it for percent-encoding here (RFC 6266 appendix D).
+    kind = "inline" if inline else "attachment"
     simple = _BAD_IN_QUOTES.sub("_", name)
     if simple == name:
-        return f'attachment; filename="{name}"'
+        return f'{kind}; filename="{name}"'
     encoded = quote(name.encode("utf-8", "replace"), safe=_ATTR_CHARS)
-    return f"attachment; filename=\"{simple}\"; filename*=UTF-8''{encoded}"
+    return f"{kind}; filename=\"{simple}\"; filename*=UTF-8''{encoded}"

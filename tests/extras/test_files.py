@@ -15,7 +15,8 @@ from unittest import mock
 from pyliteflux import Config, FileResponse, HTTPError, RouteError
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import RedirectResponse, make_response
-from pyliteflux.extras.files import StaticFiles, attachment, guess_type
+from pyliteflux.extras.files import StaticFiles, disposition
+from pyliteflux.extras.media_types import MEDIA_TYPES, guess_type
 from pyliteflux.filepiece import FilePiece
 from pyliteflux.headers import Headers
 
@@ -309,11 +310,34 @@ class Names(unittest.TestCase):
             "a.html.gz": "application/gzip",
             "a": "application/octet-stream",
             "a.nobody-knows": "application/octet-stream",
+            # D8: these came from the tables of the system.
+            "a.ts": "video/mp2t",
+            "a.log": "text/plain; charset=utf-8",
+            "a.yaml": "application/yaml",
+            "a.mp4": "video/mp4",
+            "a.docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "a.pdf": "application/pdf",
+            "a.html.br": "application/octet-stream",
+            ".html": "application/octet-stream",
             "data:text/html,x": "application/octet-stream",
         }
         for name, content_type in table.items():
             with self.subTest(name):
                 self.assertEqual(guess_type(f"/dir.html/{name}"), content_type)
+
+    def test_each_row_of_the_table_is_an_extension_and_a_media_type(self) -> None:
+        for extension, kind in MEDIA_TYPES.items():
+            self.assertRegex(extension, r"\A\.[a-z0-9]+\Z")
+            self.assertRegex(kind, r"\A[a-z]+/[a-z0-9][a-z0-9.+-]+\Z")
+
+    def test_a_name_to_show_a_file_under(self) -> None:
+        self.assertEqual(disposition("a b.pdf", inline=True), 'inline; filename="a b.pdf"')
+        response = FileResponse(__file__, filename="数.py", inline=True)
+        self.addCleanup(response.discard)
+        self.assertEqual(
+            response.headers["Content-Disposition"],
+            "inline; filename=\"_.py\"; filename*=UTF-8''%E6%95%B0.py",
+        )
 
     def test_file_names_of_downloads(self) -> None:
         # RFC 6266 section 4.3 and appendix D.
@@ -331,7 +355,7 @@ class Names(unittest.TestCase):
         }
         for name, field in table.items():
             with self.subTest(name):
-                self.assertEqual(attachment(name), field)
+                self.assertEqual(disposition(name), field)
                 field.encode("ascii")
 
 
