@@ -18,7 +18,7 @@ STRICT = -X dev -W error::ResourceWarning
 CHECKS = check-tests check-pythons check-selectors check-simulation check-browser check-lint \
 	check-format check-types check-docs
 
-.PHONY: help test run-example check list-checks $(CHECKS) docs fuzz soak bench clean
+.PHONY: help python test run-example check list-checks $(CHECKS) docs fuzz soak bench clean
 
 help:
 	@echo "make run-example EXAMPLE=chat   run an example ('make run-example EXAMPLE=list': which there are)"
@@ -30,12 +30,16 @@ help:
 	@echo "make bench                      measure ourselves and others (BENCH='--scenarios hello': a part)"
 	@echo "make clean                      remove what the targets above made"
 
-test:
+# Before anything that an older one could not even read.
+python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit("PyLiteFlux needs Python 3.10 or newer, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v)'
+
+test: python
 	@echo "test: the suite on $(PYTHON), standard library only"
 	@$(HERE) $(PYTHON) $(STRICT) -m tests.runner --jobs 2 $(TESTS)
 
 # EXAMPLE=chat is examples/chat/main.py or examples/chat.py; EXAMPLE=seed/hello, examples/seed/hello.py.
-run-example:
+run-example: python
 	@for file in "examples/$(EXAMPLE)/main.py" "examples/$(EXAMPLE).py"; do \
 	    if [ -f "$$file" ]; then \
 	        echo "run-example: $$file (Ctrl-C stops it)"; \
@@ -88,7 +92,7 @@ check-browser: .venv/ready
 	    $$(ls tests/browser/test_*.py | tr / . | sed 's/\.py$$//')
 
 # Worlds by their seed (docs/simulation.md). Another range: SIMULATION='--seed 5000 --count 500'.
-check-simulation:
+check-simulation: python
 	@echo "check-simulation: the server in simulated worlds, $(SIMULATION)"
 	@$(HERE) $(PYTHON) -m tests.simulation $(SIMULATION) --jobs 2
 
@@ -108,7 +112,7 @@ check-docs: .venv/ready
 	@echo "check-docs: docs and code in step"
 	@$(HERE) .venv/bin/python -m tests.docs_tools --check
 
-docs:
+docs: python
 	@echo "docs: writing quotes and generated parts"
 	@$(HERE) $(PYTHON) -m tests.docs_tools
 
@@ -125,7 +129,7 @@ fuzz: .venv/ready
 	[ $$found = yes ] || { echo "fuzz: there is nothing in tests/fuzz" >&2; exit 1; }
 
 # Faults one by one, and how long another client waits: python -m tests.soak faults
-soak:
+soak: python
 	@echo "soak: mixed load for $(MINUTES) minutes, standard library only"
 	@$(HERE) $(PYTHON) -m tests.soak --minutes $(MINUTES)
 
@@ -137,14 +141,14 @@ bench: .venv-bench/ready
 READ_EXTRA = import configparser as c, sys; p = c.ConfigParser(); p.read("setup.cfg"); \
 	print(p["options.extras_require"][sys.argv[1]].strip())
 
-.venv/ready: setup.cfg
+.venv/ready: setup.cfg | python
 	@echo "installing the tools of the dev extra into .venv"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -c '$(READ_EXTRA)' dev > .venv/extra.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r .venv/extra.txt
 	@touch .venv/ready
 
-.venv-bench/ready: setup.cfg
+.venv-bench/ready: setup.cfg | python
 	@echo "installing the peers of the bench extra into .venv-bench"
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -c '$(READ_EXTRA)' bench > .venv-bench/extra.txt

@@ -18,6 +18,14 @@ it together, and a ground that everybody stands on.
 Begin with docs/README.md. Chapter: docs/architecture.md.
 """
 
+from sys import version_info as _python
+
+# The modules below cannot even be read by an older one: this file must be, by any of them.
+if _python < (3, 10):  # noqa: UP036
+    raise ImportError(
+        "PyLiteFlux needs Python 3.10 or newer, and this is %d.%d" % _python[:2]  # noqa: UP031
+    )
+
 from .app.background import BackgroundTask, TaskQueue
 from .app.context import g
 from .app.events import EventStream

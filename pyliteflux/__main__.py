@@ -15,14 +15,16 @@ import argparse
 import importlib
 import runpy
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-from . import ConfigError, HTMLResponse, Server, __version__
+from . import Config, ConfigError, HTMLResponse, Server, __version__
 from .app.routing import Router
 from .client.commands import COMMANDS
 from .client.commands import main as talk
 from .config import SETTINGS
+from .server.server import PROTOCOLS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="Or talk to one: python -m pyliteflux call --help, or listen --help",
     )
     parser.add_argument("target", nargs="?", help="app.py, or package.module:server")
-    parser.add_argument("--protocol", choices=("both", "http", "tcp"), default="both")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="both, if nothing else is said")
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -47,12 +49,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"PyLiteFlux {__version__}")
     options = parser.parse_args(arguments)
     try:
-        settings = dict(_setting(text) for text in options.set)
-        server = _find(options.target) if options.target else _welcome()
-        server.run(options.protocol, **settings)
-    except (ConfigError, OSError, ImportError) as error:
+        said = dict(_setting(text) for text in options.set)
+        if options.protocol:
+            said["protocol"] = options.protocol
+        Config(**{name: value for name, value in said.items() if name != "protocol"})
+        # They hold for a program that runs its server itself, too.
+        Server._said_outside = said
+        server = _find(_load(options.target), options.target) if options.target else _welcome()
+        if server is not None:
+            server.run()
+    except _FailedProgram as failed:
+        _show(failed.error)
+        return 1
+    except (ConfigError, OSError) as error:
         print(f"pyliteflux: {error}", file=sys.stderr)
         return 1
+    finally:
+        Server._said_outside = {}
     return 0
 
 
@@ -71,22 +84,68 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value  # The check of the setting says what it takes.
 
 
-def _find(target: str) -> Server:
-    """Return the Server that a file or a module makes."""
-    module, _, name = target.partition(":")
-    names: dict[str, Any]
+class _FailedProgram(Exception):
+    """The program that was to be run has raised this."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _load(target: str) -> dict[str, Any]:
+    """Run a file or a module; return its names. Raises ConfigError where there is none."""
+    module = target.partition(":")[0]
     if module.endswith(".py"):
         path = Path(module).resolve()
+        if not path.is_file():
+            raise ConfigError(f"there is no file {module}")
         sys.path.insert(0, str(path.parent))
-        names = runpy.run_path(str(path), run_name="__pyliteflux__")
-    else:
-        sys.path.insert(0, "")
-        names = vars(importlib.import_module(module))
+        try:
+            return runpy.run_path(str(path), run_name="__pyliteflux__")
+        except Exception as error:
+            raise _FailedProgram(error) from None
+    sys.path.insert(0, "")
+    try:
+        return vars(importlib.import_module(module))
+    except Exception as error:
+        # The module itself, or a package that it is in; not one that it imports.
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            hint = ": a file is named with its .py" if Path(f"{module}.py").is_file() else ""
+            raise ConfigError(f"there is no module {error.name}{hint}") from None
+        raise _FailedProgram(error) from None
+
+
+def _show(error: BaseException) -> None:
+    """Print a traceback that begins in the program, not in what has run it."""
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
+
+
+def _is_ours(file: str) -> bool:
+    runners = (__file__, runpy.__file__, "<frozen runpy>", importlib.__file__)
+    return file in runners or file.startswith("<frozen importlib")
+
+
+def _find(names: dict[str, Any], target: str) -> Server | None:
+    """Return the Server that a program makes; None where the program has run one itself."""
+    module, _, name = target.partition(":")
     found = {key: value for key, value in names.items() if isinstance(value, Server)}
     if name:
         if name not in found:
             raise ConfigError(f"{module} has no Server named {name!r}")
-        return found[name]
+        found = {name: found[name]}
+    begun = [server for server in found.values() if server._has_run]
+    for server in begun:
+        if server.is_running:
+            server.stop()
+            raise ConfigError(
+                f"{module} has started its server: leave that to the command line, "
+                'or guard it by if __name__ == "__main__":'
+            )
+    if begun:
+        return None
     if len(found) != 1:
         known = ", ".join(found) or "none"
         raise ConfigError(f"{module} must make exactly one Server, or name it: {known}")

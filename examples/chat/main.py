@@ -8,8 +8,6 @@ bottom: what a client may send, the room, a middleware, the TCP commands, the HT
 Anybody who reaches the ports may read and speak, so they listen on this machine only.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -9,8 +9,6 @@ There are no accounts: anybody who reaches the ports may be a device or command 
 listen on this machine only.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 from ..app.background import TaskQueue
 from ..app.middleware import MiddlewareManager
@@ -53,6 +53,9 @@ class Server:
     The four factories replace the outside world, for tests and simulations: what it polls
     with, what time it is, where listening sockets come from, who runs handlers.
     """
+
+    # Settings, and perhaps the protocol, that win over what the program says: the command line's.
+    _said_outside: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,
@@ -195,6 +198,9 @@ class Server:
         """Return the parts of a run, listening; None where `stop` came first."""
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+        if self._said_outside:
+            settings = {**settings, **self._said_outside}
+            protocol = settings.pop("protocol", protocol)
         with self._lock:
             if self._runtime is not None:
                 raise RuntimeError("this server runs already")
