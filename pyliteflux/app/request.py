@@ -89,8 +89,8 @@ class Request(Scope):
     headers: Headers
     body: bytes
     # Who asked, and who is at the other end of the connection: behind a proxy two. (host, port)
-    client_address: tuple[Any, ...]
-    peer_address: tuple[Any, ...]
+    client_address: tuple[str, int]
+    peer_address: tuple[str, int]
     route: Route
     config: Config
     started = inf  # time.monotonic() when it was whole.
@@ -194,7 +194,7 @@ class HTTPRequest(Request):
         target: str = "/",
         headers: Headers | None = None,
         body: bytes = b"",
-        client_address: tuple[Any, ...] = ("", 0),
+        client_address: tuple[str, int] = ("", 0),
         path: str | None = None,
         query: str | None = None,
         host: str = "",
@@ -367,7 +367,7 @@ class TCPRequest(Request):
         data_type: str = "raw",
         raw: bytes = b"",
         headers: Headers | None = None,
-        client_address: tuple[Any, ...] = ("", 0),
+        client_address: tuple[str, int] = ("", 0),
         config: Config | None = None,
     ) -> None:
         self.command = self.path = command

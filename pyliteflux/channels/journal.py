@@ -138,7 +138,7 @@ class Story(NamedTuple):
 
     client_id: str
     protocol: str
-    address: tuple[Any, ...]
+    address: tuple[str, int]
     opened: float
     closed: float | None
     state: str

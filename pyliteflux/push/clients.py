@@ -36,9 +36,9 @@ class Client:
         return self._channel.client_id
 
     @property
-    def address(self) -> tuple[Any, ...]:
+    def address(self) -> tuple[str, int]:
         """The peer's address, as the socket module writes it."""
-        address: tuple[Any, ...] = self._channel.address
+        address: tuple[str, int] = self._channel.address
         return address
 
     @property

@@ -20,7 +20,6 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from ..log import framework as log
 from .address import address_of
@@ -280,5 +279,5 @@ class Acceptor:
         self._sock.close()
 
 
-def _is_loopback(address: tuple[Any, ...]) -> bool:
+def _is_loopback(address: tuple[str, int]) -> bool:
     return address[0] == "::1" or str(address[0]).startswith("127.")

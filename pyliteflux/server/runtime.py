@@ -40,6 +40,7 @@ from ..push.hooks import HookCalls, Hooks
 from ..push.hub import Hub
 from ..push.topics import Topics
 from ..reactor.acceptor import Acceptor, listen_on
+from ..reactor.address import address_of
 from ..reactor.loop import Reactor
 from ..reactor.transport import Transport
 from ..reactor.watchdog import Watchdog
@@ -157,10 +158,10 @@ class Runtime:
         topics.on_presence = self._on_presence
         self.http.make_room = self._make_room
         accept = {"http": self._accept_http, "tcp": self._accept_tcp}
-        self.addresses: dict[str, tuple[Any, ...]] = {}
+        self.addresses: dict[str, tuple[str, int]] = {}
         for name, sock in listeners:
             # Of "localhost" the first is told: the port of the other family is the same.
-            self.addresses.setdefault(name, sock.getsockname()[:2])
+            self.addresses.setdefault(name, address_of(sock.getsockname()))
             {"http": self.http, "tcp": self.tcp}[name].address = self.addresses[name]
             self._acceptors.append(
                 Acceptor(reactor, sock, accept[name], config.max_accepts, config.accept_pause)

@@ -94,7 +94,7 @@ class Server:
         self._thread: threading.Thread | None = None
         self._has_run = False
         self._stop_is_due = False
-        self._addresses: dict[str, tuple[Any, ...]] = {}
+        self._addresses: dict[str, tuple[str, int]] = {}
 
     # --- what it is made of
 
@@ -496,7 +496,7 @@ class Server:
     # --- what there is to see
 
     @property
-    def http_address(self) -> tuple[Any, ...] | None:
+    def http_address(self) -> tuple[str, int] | None:
         """(host, port) of the HTTP port, the real one where 0 was asked for; None without.
 
         Of "localhost" the IPv4 address where there is one; the other has the same port.
@@ -504,7 +504,7 @@ class Server:
         return self._addresses.get("http")
 
     @property
-    def tcp_address(self) -> tuple[Any, ...] | None:
+    def tcp_address(self) -> tuple[str, int] | None:
         """(host, port) of the TCP port; None without."""
         return self._addresses.get("tcp")
 
@@ -577,6 +577,6 @@ def _check_topic(topic: str) -> None:
         raise ValueError(f"topic {topic!r} is a pattern: one publishes to a topic")
 
 
-def _host_port(address: tuple[Any, ...]) -> str:
+def _host_port(address: tuple[str, int]) -> str:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     return f"{host}:{address[1]}"
