@@ -7,13 +7,12 @@ import json
 import logging
 import socket
 import unittest
-from collections import deque
 from typing import Any
 
 from pyliteflux import EventStream, ProxyHeadersMiddleware
-from pyliteflux.server.access_log import write_lines
 from tests.support import (
     Client,
+    LogCapture,
     ServerTestCase,
     fetch,
     needs_ipv6,
@@ -95,8 +94,8 @@ class BothFamilies(ServerTestCase):
 class BehindAProxy(ServerTestCase):
     FIELDS = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Prefix": "/app/"}
 
-    def serve_behind_proxy(self, **options: Any) -> Any:
-        server = self.serve()
+    def serve_behind_proxy(self, info: bool = False, **options: Any) -> Any:
+        server = self.serve(info=info)
         server.add_middleware(ProxyHeadersMiddleware(["127.0.0.1"], **options))
         return server
 
@@ -121,23 +120,21 @@ class BehindAProxy(ServerTestCase):
         self.assertEqual(story.client_id, client.client_id)
 
     def test_the_access_line_has_both_ids(self) -> None:
-        @self.router.register("/", blocking=False)
-        def keep(request: Any) -> str:
-            lines.append((request, 200, 2, 1.5))
-            return "ok"
-
-        lines: Any = []
-        client = self.connect(self.serve_behind_proxy())
+        self.router.register("/", blocking=False)(lambda request: "ok")
+        lines = LogCapture()
+        logger = logging.getLogger("pyliteflux.server.access")
+        logger.addHandler(lines)
+        self.addCleanup(logger.removeHandler, lines)
+        client = self.connect(self.serve_behind_proxy(info=True))
         client.get('/?a="b"', fields=self.FIELDS)
-        client.get("/")
-        with self.assertLogs("pyliteflux.server.access", logging.INFO) as logs:
-            write_lines(deque(lines))
+        client.get("/plain")
+        lines.wait_for("/plain")
         me = client.client_id
         self.assertEqual(
-            [record.getMessage() for record in logs.records],
+            [line.rpartition(" ")[0] for line in lines.lines()],
             [
-                f'9.9.9.9:0 via {me} "GET /?a=\\x22b\\x22" 200 2 1.5ms',
-                f'{me} "GET /" 200 2 1.5ms',
+                f'9.9.9.9:0 via {me} "GET /?a=\\x22b\\x22" 200 2',
+                f'{me} "GET /plain" 404 22',
             ],
         )
 
