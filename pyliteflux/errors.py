@@ -27,7 +27,7 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -124,18 +124,29 @@ class HTTPError(PyLiteFluxError):
     """An answer, raised from anywhere in a handler or a middleware.
 
     status: 400 to 599. message: the text of the ``"error"`` member, or any JSON value that
-    is to be the whole body; None means the status's own phrase. headers: added fields.
+    is to be the whole body; None means the status's own phrase. headers: added fields, a
+    mapping, or (name, value) pairs where one comes twice (two WWW-Authenticate). Kept as a
+    copy: a dict, or a list of pairs.
     """
 
+    headers: dict[str, str] | list[tuple[str, str]]
+
     def __init__(
-        self, status: int, message: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: Any = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     ) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"HTTPError status must be 400 to 599, not {status!r}")
         super().__init__(status, message)
         self.status = status
         self.message = message
-        self.headers = dict(headers) if headers else {}
+        if headers is None or isinstance(headers, Mapping):
+            self.headers = dict(headers or {})
+        else:
+            items = getattr(headers, "items", None)  # Of the fields of a response.
+            self.headers = list(headers if items is None else items())
 
 
 class ConfigError(PyLiteFluxError, ValueError, AttributeError):

@@ -143,6 +143,26 @@ def check_field(name: str, value: str) -> str:
     return lower
 
 
+# Fields that are the server's: about this hop (RFC 9110 section 7.6.1) or about framing.
+# "close" in Connection is heard elsewhere, as a wish.
+SERVER_FIELDS = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length"}
+    | {"te", "trailer", "upgrade", "date"}
+)
+
+
+def format_fields(fields: Iterable[tuple[str, str]]) -> str:
+    """Return field lines for a head. Raises ValueError for one that must not be sent.
+
+    Fields that are the server's own (SERVER_FIELDS) are left out.
+    """
+    lines = []
+    for name, value in fields:
+        if check_field(name, value) not in SERVER_FIELDS:
+            lines.append(f"{name}: {value}\r\n")
+    return "".join(lines)
+
+
 class MutableHeaders:
     """The fields of a response to be sent. Look-up ignores letter case; order is kept.
 
@@ -192,6 +212,10 @@ class MutableHeaders:
                     return value
         return default
 
+    def keys(self) -> list[str]:
+        """Return the names, each once: ``{**headers}`` is a dict of the first values."""
+        return list(self)
+
     def names(self) -> set[str]:
         """Return the names that are there, in lower case. Not to be changed."""
         return self._names
@@ -217,9 +241,11 @@ class MutableHeaders:
         return [value for field, value in self._pairs if field.lower() == lower]
 
     def update(self, fields: object) -> None:
-        """Set fields from a mapping, or append from an iterable of (name, value) pairs.
+        """Set fields from a mapping or an iterable of (name, value) pairs.
 
-        Raises TypeError where it is neither; numbers are taken for their decimal text.
+        What was there before under one of these names is replaced; a name that comes twice
+        among the pairs is there twice afterwards. Raises TypeError where it is neither;
+        numbers are taken for their decimal text.
         """
         if isinstance(fields, MutableHeaders):
             for name in self._names & fields._names:
@@ -238,19 +264,20 @@ class MutableHeaders:
                 names.add(lower)
                 pairs.append((name, value if type(value) is str else _field_text(name, value)))
             return
+        new = MutableHeaders()
         try:
             for name, value in fields:  # type: ignore[attr-defined]
-                self.add(name, _field_text(name, value))
+                new.add(name, _field_text(name, value))
         except (TypeError, ValueError, AttributeError) as error:
             raise TypeError(f"headers must be a mapping or (name, value) pairs: {error}") from None
+        self.update(new)
 
     def add_vary(self, name: str) -> None:
         """Note that the response depends on a request field (RFC 9110 section 12.5.5)."""
-        present = self.get("Vary")
-        if present is None:
-            self["Vary"] = name
-        elif present != "*" and name.lower() not in {v.strip().lower() for v in present.split(",")}:
-            self["Vary"] = f"{present}, {name}"
+        present = self.getlist("Vary")
+        names = {item.strip().lower() for value in present for item in value.split(",")}
+        if "*" not in names and name.lower() not in names:
+            self["Vary"] = ", ".join([*present, name])  # Of several fields one: section 5.3.
 
     def items(self) -> list[tuple[str, str]]:
         """Return a copy of the fields, in order."""

@@ -159,8 +159,9 @@ class MutableHeadersTests(unittest.TestCase):
                     same.add("x-b")
                 elif step == 3:
                     del headers[name]
-                else:
-                    headers.update(MutableHeaders([(name, value), (name, "again")]))
+                else:  # Fields or pairs: both replace.
+                    pairs = [(name, value), (name, "again")]
+                    headers.update(MutableHeaders(pairs) if chance.random() < 0.5 else pairs)
                 if step:
                     model = [pair for pair in model if pair[0].lower() not in same]
                 if step == 2 and name.lower() == "x-b":
@@ -195,6 +196,21 @@ class MutableHeadersTests(unittest.TestCase):
         headers["Vary"] = "*"
         headers.add_vary("Origin")
         self.assertEqual(headers["Vary"], "*")
+
+    def test_vary_may_be_several_fields(self) -> None:
+        """RFC 9110 section 5.3: `vary-lost-of-two-fields`."""
+        for present, expected in (
+            (["Cookie", "X-Language"], ["Cookie, X-Language, Origin"]),
+            (["Cookie", "Accept, ORIGIN"], ["Cookie", "Accept, ORIGIN"]),
+            (["Cookie", "*"], ["Cookie", "*"]),
+        ):
+            headers = MutableHeaders([("Vary", value) for value in present])
+            headers.add_vary("Origin")
+            self.assertEqual(headers.getlist("vary"), expected)
+
+    def test_a_dict_can_be_made_of_it(self) -> None:
+        headers = MutableHeaders([("X-A", "1"), ("x-b", "2"), ("X-B", "3")])
+        self.assertEqual({**headers, "X-C": "4"}, {"X-A": "1", "x-b": "2", "X-B": "2", "X-C": "4"})
 
 
 class DateFields(unittest.TestCase):

@@ -31,6 +31,7 @@ class Middleware:
 
         response: what the handler returned (of a tuple the body, M5), or a dict that says
         what went wrong; its status is `request.response_status`. None keeps the old one.
+        Called again where this answer cannot be sent: with the error that is sent instead.
         """
         return response
 

@@ -35,6 +35,7 @@ from .response import (
     error_body,
     fields_of,
     make_response,
+    settle,
     split_tuple,
 )
 from .routing import Route
@@ -76,21 +77,83 @@ class Pipeline:
 
     def _handle(self, request: HTTPRequest) -> HTTPResponse:
         enter(request)
-        value = self._run(request, self._middlewares.chains["http"])
+        chain = self._middlewares.chains["http"]
+        value = self._run(request, chain)
+        response: Any = value  # As far as it has come: what is not sent is given back.
         try:
             response = make_response(value, request)
             fields = response._headers
             if fields is not None and not SAYS_MORE.isdisjoint(fields.names()):
                 response = select(response, request)
-            return response
+            if response is value or fields is not None:
+                response.seal()
+            if response.is_held and request.route.blocking:
+                _begin(response, request)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if isinstance(value, HTTPResponse):
-                _discard(value)
-            request.response_status, request.response_headers = 200, None
-            value = self._value_of_error(request, error, _unwritten(request, error))
-            return make_response(value, request)
+            _discard(response)
+            response = self._replace(request, chain, error, self._make, request.route.blocking)
+        request.response_status = response.status
+        return response  # type: ignore[no-any-return]
+
+    def begin(self, request: Request) -> Any:
+        """Return what is to be sent after all of a response that is held (`is_held`).
+
+        On a worker: for a route whose handler ran on the reactor, which must not run a generator.
+        """
+        return request.context.run(self._begin, request)
+
+    def _begin(self, request: Request) -> Any:
+        response, request.held = request.held, None
+        is_http = request.protocol == "http"
+        try:
+            _begin(response, request)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _discard(response)
+            chain = self._middlewares.chains[request.protocol]
+            make = self._make if is_http else self._answer
+            response = self._replace(request, chain, error, make, True)
+            if is_http:
+                request.response_status = response.status
+        return response
+
+    def _make(self, request: HTTPRequest, value: Any, can_wait: bool) -> HTTPResponse:
+        """Return the response to a request; can_wait: a generator may be run on this thread."""
+        response = make_response(value, request)
+        response.seal()
+        if response.is_held and can_wait:
+            _begin(response, request)
+        return response
+
+    def _replace(
+        self,
+        request: Any,
+        chain: Chain,
+        error: BaseException,
+        make: Callable[[Any, Any, bool], Any],
+        can_wait: bool,
+    ) -> Any:
+        """Return what is sent instead of an answer that turned out not to be one.
+
+        It passes the layers too (M4): they had their turn with what cannot be sent, and what
+        they add, so that a browser shows this error say, it needs as well.
+        """
+        request._is_replaced = True
+        for value_of in (self._value_of_error, self._internal_error):
+            what = _what_failed(request, error)
+            try:
+                value = self._leave(request, chain, value_of(request, error, what))
+                return make(request, value, can_wait)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as another:
+                error = another
+        # The user's error handler has spoilt it, and then a layer: this one is ours alone.
+        what = _what_failed(request, error)
+        return make(request, self._internal_error(request, error, what), can_wait)
 
     def finish(self, request: Request) -> None:
         """The last byte is sent, or the client has left: call `on_finish`, close what is open."""
@@ -136,7 +199,8 @@ class Pipeline:
 
     def _handle_message(self, request: TCPRequest) -> Any:
         enter(request)
-        value = self._run(request, self._middlewares.chains["tcp"])
+        chain = self._middlewares.chains["tcp"]
+        value = self._run(request, chain)
         if (
             type(value) is dict
             and request.response_status == 200
@@ -145,34 +209,48 @@ class Pipeline:
         ):
             return value  # As most are: there is nothing to put into it.
         try:
-            return self._answer(request, value)
+            return self._answer(request, value, request.route.blocking)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            request.response_status, request.response_headers = 200, None
-            value = self._value_of_error(request, error, _unwritten(request, error))
-            return self._answer(request, value)
+            _discard(value)
+            return self._replace(request, chain, error, self._answer, request.route.blocking)
 
-    def _answer(self, request: TCPRequest, value: Any) -> Any:
-        """Return what answers a handler's value."""
+    def _answer(self, request: TCPRequest, value: Any, can_wait: bool) -> Any:
+        """Return what answers a handler's value; can_wait: see `_make`."""
         value = self._without_head(request, value)
         if isinstance(value, StreamResponse):
+            if value.is_held and can_wait:
+                _begin(value, request)
             return value
         return _with_status(
             value, request.response_status, request._error_code, request.data_type in _HAS_FIELDS
         )
+
+    def replace_answer(self, request: TCPRequest, error: BaseException) -> Any:
+        """Return what answers instead of an answer that cannot be encoded; see `_replace`."""
+        context = request.context or Context()
+        answer = context.run(self._replace_answer, request, error)
+        if isinstance(answer, StreamResponse):
+            request.context = context
+        return answer
+
+    def _replace_answer(self, request: TCPRequest, error: BaseException) -> Any:
+        enter(request)
+        chain = self._middlewares.chains["tcp"]
+        return self._replace(request, chain, error, self._answer, request.route.blocking)
 
     def _without_head(self, request: TCPRequest, value: Any) -> Any:
         """Return what there is in a value to answer: what HTTP puts into a head is left out.
 
         But for one field: ``Connection: close`` ends a long-lived connection after its answer.
         """
+        if isinstance(value, HTTPResponse):
+            settle(value, request)
         if request.response_headers or isinstance(value, HTTPResponse):
             connection = fields_of(request, value).getlist("Connection")
             request.wants_close = says_close(connection)
         if isinstance(value, HTTPResponse):
-            if request.response_status == 200:  # Else a tuple's, which stands above it.
-                request.response_status = value.status
             if isinstance(value, StreamResponse):
                 return value
             if isinstance(value, HTTPJSONResponse):
@@ -211,11 +289,7 @@ class Pipeline:
         request.has_returned = True
         if request.has_bg:  # Not asked for by most: `bg` is lazy.
             request.bg.drop() if failed else request.bg.release()
-        if request.entered:
-            for place, process_response, name in chain.process_response:
-                if place <= request.entered:
-                    value = self._respond(request, process_response, name, value)
-        return value
+        return self._leave(request, chain, value) if request.entered else value
 
     def _ask(self, request: Request, chain: Chain) -> Any:
         """Return what a `process_request` answers; None where the handler is to be called."""
@@ -227,31 +301,69 @@ class Pipeline:
         request.entered = chain.size
         return None
 
+    def _leave(self, request: Request, chain: Chain, value: Any) -> Any:
+        """Return the value after the `process_response` of all that were entered (M4)."""
+        if type(value) is not dict:
+            _agree(request, value)
+        for place, process_response, name in chain.process_response:
+            if place <= request.entered:
+                value = self._respond(request, chain, process_response, name, value)
+        return value
+
     def _respond(
-        self, request: Request, process: Callable[[Any, Any], Any], name: str, value: Any
+        self,
+        request: Request,
+        chain: Chain,
+        process: Callable[[Any, Any], Any],
+        name: str,
+        value: Any,
     ) -> Any:
         """Return the value after one `process_response` (M5)."""
+        before = request.response_status
         try:
             new = process(request, value)
+            if new is None and value is not None:
+                if id(process) not in self._warned_of:
+                    self._warned_of.add(id(process))
+                    log.warning("%s.process_response returned None; the old response is kept", name)
+                new = value
             if new is value:
+                if type(value) is not dict:
+                    _agree(request, value, before)
                 return value
             if type(new) is tuple:
                 request._error_code = None
-                return split_tuple(new, request)
+                new = split_tuple(new, request)
+            elif isinstance(new, HTTPResponse):
+                # It replaces all: the status and headers of the old one do not apply to it.
+                request.response_status, request.response_headers = 200, None
+                request._error_code = None
+            else:
+                _keep_head(request, value)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return self._value_of_error(request, error)
-        if new is None and value is not None:
-            if id(process) not in self._warned_of:
-                self._warned_of.add(id(process))
-                log.warning("%s.process_response returned None; the old response is kept", name)
-            return value
-        if isinstance(new, HTTPResponse):
-            # It replaces all: the status and headers of the old one do not apply to it.
-            request.response_status, request.response_headers = 200, None
-            request._error_code = None
+            new = self._value_of_error(request, error)
+            if not request._is_replaced:
+                return self._pass_again(request, chain, process, new)
+        _agree(request, new)
         return new
+
+    def _pass_again(
+        self, request: Request, chain: Chain, failed: Callable[[Any, Any], Any], value: Any
+    ) -> Any:
+        """Return the error of a layer after the layers that had their turn before it.
+
+        What they added went away with the answer that this one replaces; once a request.
+        """
+        request._is_replaced = True
+        _agree(request, value)
+        for place, process_response, name in chain.process_response:
+            if process_response is failed:
+                break
+            if place <= request.entered:
+                value = self._respond(request, chain, process_response, name, value)
+        return value
 
     def _value_of_error(self, request: Request, error: BaseException, what: str = "failed") -> Any:
         """Return what answers an exception; status and headers go to the request.
@@ -286,8 +398,12 @@ class Pipeline:
             request.response_status = error.status
             request.response_headers = error.headers or None
             return error_body(error)
+        return self._internal_error(request, error, what)
+
+    def _internal_error(self, request: Request, error: BaseException, what: str) -> Any:
+        """Log an error of ours or the user's; return what the client is told of it (A5)."""
         log.error("%s %s %s", request.method, escape(request.path), what, exc_info=error)
-        request.response_status = 500
+        request.response_status, request.response_headers = 500, None
         request._error_code = "internal"
         body: dict[str, Any] = {
             "error": "Internal Server Error",
@@ -310,21 +426,49 @@ class Pipeline:
         return handlers.get(error.status if isinstance(error, HTTPError) else 500)
 
 
-def _unwritten(request: Request, error: BaseException) -> str:
-    """Return what happened to an answer: its traceback has no line of the user's."""
+def _begin(response: Any, request: Request) -> None:
+    """Run a generator to its first piece, in the context of its request."""
+    request._stream_has_begun = True
+    # Over TCP a piece is any value, and an empty one is a message too.
+    response.begin(response.encode_piece if request.protocol == "http" else None)
+    if request.method == "HEAD":
+        response.discard()  # The head is all that is asked for, and it is known now.
+
+
+def _what_failed(request: Request, error: BaseException) -> str:
+    """Return what happened to an answer: of most such tracebacks no line is the user's."""
+    if request._stream_has_begun:
+        return "failed"  # It is: its generator has raised.
     route = request.route
     text = escape(text_of(error))
     return f"failed: the answer of {route.name} ({route.place}) cannot be written: {text}"
 
 
-def _discard(response: HTTPResponse) -> None:
-    """Give up a response that cannot be sent; its generator may have its own idea of that."""
-    try:
-        response.discard()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        log.exception("a response could not be given up")
+def _discard(response: Any) -> None:
+    """Give back what a response holds that will not be sent."""
+    if isinstance(response, HTTPResponse):
+        try:
+            response.discard()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            log.exception("a response could not be given up")
+
+
+def _agree(request: Request, value: Any, before: int = 200) -> None:
+    """Have the request say the status of a value, for the layers that look at it; see `settle`."""
+    if isinstance(value, HTTPResponse):
+        settle(value, request, before)
+    elif value is None and request.response_status == 200 and request.protocol == "http":
+        request.response_status = 204
+
+
+def _keep_head(request: Request, old: Any) -> None:
+    """A layer has put a plain value in the place of another: status and fields stay (M5)."""
+    if isinstance(old, HTTPResponse):
+        request.response_headers = old._headers
+    elif old is None and request.response_status == 204 and request.protocol == "http":
+        request.response_status = 200  # It was one for want of a body.
 
 
 # Messages whose answer is text, so that a status can be told beside it. Bytes that answer any

@@ -102,6 +102,10 @@ class Request(Scope):
     # Of a tuple that the handler returned (M5).
     response_status = 200
     response_headers: Any = None
+    _is_replaced = False  # An error has, once its middlewares had begun to see the answer.
+    _stream_has_begun = False  # A generator of its handler has.
+    _timed_out = False  # It was told of a handler_timeout.
+    held: Any = None  # A response whose generator is to be begun before anything is sent.
     _error_code: str | None = None  # Of an error of ours, for programs: a TCP answer has it.
     # How many middlewares process_request was called of.
     entered = 0

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import HTTPError
 from ..filepiece import FilePiece
-from ..headers import MutableHeaders
+from ..headers import MutableHeaders, format_fields
 from ..jsontext import dumps, is_record, refuse
 from ..statuses import phrase
 from .context import json_default
@@ -44,12 +45,14 @@ class HTTPResponse:
     among `headers` counts, else what suits the body. headers: a mapping, or pairs.
     """
 
-    __slots__ = ("status", "body", "content_type", "_headers", "__dict__")
+    __slots__ = ("status", "body", "content_type", "lines", "_headers", "__dict__")
 
     # What follows the body from files: bytes, or (descriptor, offset, count). See files.py.
     segments: Sequence[bytes | FilePiece] = ()
     # True where conditions and ranges are its own business, in `prepare`; see representation.py.
     selects_itself = False
+    # True for a stream whose head may not leave before its first piece is there.
+    is_held = False
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class HTTPResponse:
         self.status = status
         self.body: Any = body
         self.content_type = content_type
+        self.lines: str | None = None  # The fields as text, once they are checked.
         self._headers = MutableHeaders(headers) if headers else None
 
     @property
@@ -168,6 +172,25 @@ class HTTPResponse:
             fields.append(("Content-Type", self.content_type))
         return fields
 
+    def declared_length(self) -> int | None:
+        """Return the Content-Length among the fields. Raises ValueError where it is no number."""
+        values = [] if self._headers is None else self._headers.getlist("Content-Length")
+        if not values:
+            return None
+        value = values[0]
+        if not value.isascii() or not value.isdigit() or values.count(value) < len(values):
+            raise ValueError(f"Content-Length of a response is {', '.join(values)!r}")
+        return int(value)
+
+    def seal(self) -> None:
+        """Check the fields, on the thread of the handler: they are not changed any more.
+
+        Raises ValueError for one that must not be sent: while that can still be answered.
+        """
+        self.lines = format_fields(self.fields())
+        if not self.body:
+            self.declared_length()  # Of a stream, or to HEAD, it is the handler's that counts.
+
     def prepare(self, request: Any) -> None:
         """Fit the response to the request; called last, on the thread of the handler."""
 
@@ -249,7 +272,7 @@ class StreamResponse(HTTPResponse):
     once. While the client is slow nothing is pulled; when it leaves, a generator is closed.
     """
 
-    __slots__ = ("iterable",)
+    __slots__ = ("iterable", "_begun")
 
     def __init__(
         self,
@@ -264,6 +287,7 @@ class StreamResponse(HTTPResponse):
                 f"StreamResponse takes an iterable of str or bytes, not {kind_of(iterable)}"
             )
         self.iterable: Iterable[bytes | str] = iterable
+        self._begun: Iterator[Any] | None = None  # Its pieces, the first of them pulled already.
         self._default_type(content_type)
 
     def encode(self) -> None:
@@ -272,6 +296,25 @@ class StreamResponse(HTTPResponse):
     def pieces(self) -> Iterator[Any]:
         """Return the iterator that the pieces are pulled from. Worker threads, one at a time."""
         return iter(self.iterable)
+
+    def begin(self, encode: Callable[[Any], bytes] | None = None) -> None:
+        """Run to the first piece, or to the end: what fails until then can still be answered.
+
+        encode: makes bytes of a piece; empty ones do not count. None: the pieces stay as they
+        are. Worker threads, in the context of the request.
+        """
+        pieces = self.pieces()
+        self.is_held = False
+        self._begun = pieces
+        for piece in pieces:
+            first = piece if encode is None else encode(piece)
+            if encode is None or first:
+                self._begun = chain((first,), pieces)
+                return
+
+    def remaining(self) -> Iterator[Any]:
+        """Return the iterator over the pieces that are to be sent. Worker threads."""
+        return self.pieces() if self._begun is None else self._begun
 
     def encode_piece(self, piece: Any) -> bytes:
         """Return a piece as bytes. Raises TypeError where it is neither str nor bytes."""
@@ -309,7 +352,10 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
     elif isinstance(value, (dict, list, int, float)) or is_record(value):  # bool is an int
         response = HTTPResponse(dumps(value, _stand_in), 200, None, JSON)
     elif isinstance(value, Generator):
+        # Its checks run with the first step: see `begin`. Who makes a StreamResponse himself
+        # has the head sent at once.
         response = StreamResponse(value)
+        response.is_held = True
     else:
         raise TypeError(
             f"the handler returned {kind_of(value)}; allowed are dict, list, int, float, bool, "
@@ -317,12 +363,16 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
             f"(body, headers) or (body, status, headers)"
         )
     if request is not None:
-        if request.response_status != 200 or request.response_headers:
-            _apply(response, value, request)
-        elif response is not value:
-            return response  # The most: what we have made ourselves needs no check.
         if response is value:
+            settle(response, request)
             response.prepare(request)
+        elif request.response_status != 200 or request.response_headers:
+            if value is not None or request.response_status != 200:
+                response.status = request.response_status
+            if request.response_headers:
+                response.headers.update(request.response_headers)
+        else:
+            return response  # The most: what we have made ourselves needs no check.
     status = response.status
     if type(status) is not int and isinstance(status, int) and not isinstance(status, bool):
         status = response.status = int(status)  # An HTTPStatus.
@@ -337,13 +387,21 @@ def _stand_in(value: Any) -> Any:
     return refuse(value) if default is None else default(value)
 
 
-def _apply(response: HTTPResponse, value: Any, request: Any) -> None:
-    """Give a response the status and headers that came in a tuple."""
-    if not isinstance(value, HTTPResponse) or request.response_status != 200:
-        if not (value is None and request.response_status == 200):
-            response.status = request.response_status
-    if request.response_headers:
-        response.headers.update(request.response_headers)
+def settle(response: HTTPResponse, request: Any, before: int = 200) -> None:
+    """Make one of what a response object says and what waits in its request (M5).
+
+    There are two places to read and to write a status and fields: a tuple around a response
+    object, or a middleware, may have written to either. Afterwards both say the same, and the
+    fields are one object. before: the status that waited when both last did.
+    """
+    if request.response_status != before:
+        response.status = request.response_status
+    else:
+        request.response_status = response.status
+    waiting = request.response_headers
+    if waiting and waiting is not response._headers:
+        response.headers.update(waiting)
+        request.response_headers = response.headers
 
 
 def fields_of(request: Any, value: Any) -> MutableHeaders:
@@ -359,15 +417,6 @@ def fields_of(request: Any, value: Any) -> MutableHeaders:
     return headers
 
 
-def status_of(request: Any, value: Any) -> int:
-    """Return the status that an answer will have: for `process_response` (M5)."""
-    if isinstance(value, HTTPResponse) and request.response_status == 200:
-        return value.status
-    if value is None and request.response_status == 200:
-        return 204
-    return int(request.response_status)
-
-
 def split_tuple(value: tuple[Any, ...], request: Any) -> Any:
     """Return the body of a handler's tuple; status and headers go to the request (M5)."""
     status: Any = None
@@ -377,6 +426,12 @@ def split_tuple(value: tuple[Any, ...], request: Any) -> Any:
         if isinstance(second, int) and not isinstance(second, bool):
             status = second
         elif isinstance(second, (Mapping, MutableHeaders, list)):
+            if type(body) is int and 100 <= body <= 599:
+                raise TypeError(
+                    f"({body}, {type(second).__name__}) looks like (status, body): a handler's "
+                    f"tuple is (body, status); for the number {body} with headers write "
+                    f"({body}, 200, headers)"
+                )
             headers = second
         else:
             raise TypeError(f"of (body, x), x must be a status or headers, not {kind_of(second)}")
@@ -393,7 +448,9 @@ def split_tuple(value: tuple[Any, ...], request: Any) -> Any:
         raise TypeError("the body of a handler's tuple is itself a tuple")
     if body is None and status == 200:
         body = b""  # A 200 that was asked for in so many words; None alone is a 204.
-    request.response_status = 200 if status is None else status
+    request.response_status = 200 if status is None else int(status)
+    if headers and not isinstance(headers, Mapping):
+        headers = MutableHeaders(headers)  # Pairs: who looks at them looks for names.
     request.response_headers = headers or None
     return body
 

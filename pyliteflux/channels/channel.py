@@ -345,7 +345,25 @@ class Channel:
         request, self._overdue = self._overdue, None
         if request is None or request.has_returned:
             self.note(Kind.TOO_LATE)
+        if request is not None and request._timed_out:
+            request.response_status = 504  # It is its handler's no more: say what was sent.
         self._finish(request)
+
+    def _begin(self, response: HTTPResponse, begin: Callable[[Any], Any]) -> None:
+        """Have a worker take the first step of a generator, and then call `respond` again.
+
+        Its handler never blocks and has run here; what it returned may block (`is_held`). It is
+        not refused any more: it is the only one of this connection.
+        """
+        request = self._request
+        assert request is not None
+        request.held = response
+        self.deadline = self._handler_deadline()
+        self._service.workers.submit(begin, request, self.respond, may_refuse=False)
+
+    def respond(self, response: Any) -> None:
+        """Send what a handler has answered. Called once it has, on the reactor thread."""
+        raise NotImplementedError
 
     def _give_up(self, response: Any) -> None:
         """A response that nobody will read: close its generator or file, on a worker."""
@@ -361,6 +379,8 @@ class Channel:
         """A handler has not returned in time: log where it is, and let another worker start."""
         self.note(Kind.DEADLINE, "handler_timeout")
         service, request = self._service, self._request
+        if request is not None:
+            request._timed_out = True
         stack = service.workers.stack_of(request)
         log.error(
             "%r: the handler has not returned after %g s; it is here:\n%s",

@@ -456,7 +456,10 @@ class HttpChannel(Channel):
             return
         if not isinstance(response, HTTPResponse):
             log.error("a worker could not handle %r: %r", self._request, response)
-            response = plain_error(500)
+            response = plain_error(500, None, self._request)
+        if response.is_held:
+            self._begin(response, self._service.pipeline.begin)
+            return
         request, http = self._request, self._http
         if self._body_stream is not None:
             # Answered without reading it all: what follows on the wire is that body. Who still
@@ -473,7 +476,7 @@ class HttpChannel(Channel):
         except ValueError as error:
             log.error("%r: the response cannot be sent: %s", request, escape(str(error)))
             self._give_up(response)
-            response = plain_error(500)
+            response = plain_error(500, None, request)
             data, keep, size, rest = make_reply(response, http.head, request, heads, keep)
         self._status = response.status
         self._keep = keep

@@ -11,11 +11,11 @@ from __future__ import annotations
 from ..app.context import new_request_id, request_id_of
 from ..app.request import HTTPRequest
 from ..app.response import HTTPResponse, StreamResponse
-from ..headers import says_close
+from ..headers import format_fields, says_close
 from ..jsontext import dumps
 from ..log import framework as log
 from ..protocol.http_head import RequestHead
-from ..protocol.http_response import WITHOUT_CONTENT, Heads, encode_head, format_fields
+from ..protocol.http_response import WITHOUT_CONTENT, Heads, encode_head
 from ..statuses import phrase
 
 # A body up to this size goes into one piece with its head: the copy is cheaper than a piece.
@@ -25,7 +25,7 @@ JOIN_LIMIT = 16 * 1024
 class Rest:
     """What is to follow the first bytes of a response.
 
-    has_content: False for HEAD, 204 and 304, where nothing may follow, whatever the handler
+    has_content: False for HEAD, 204, 205 and 304, where nothing may follow, whatever the handler
     gave. chunked, length: how a stream is framed, and what it has declared.
     """
 
@@ -78,7 +78,9 @@ def _make_reply(
 ) -> Reply:
     """Return any reply."""
     status, custom = response.status, response._headers
-    fields = format_fields(response.fields())
+    fields = response.lines
+    if fields is None:
+        fields = format_fields(response.fields())  # Of an answer that is made on the reactor.
     names = custom.names() if custom is not None else ()
     if "transfer-encoding" in names:
         log.warning("%r: Transfer-Encoding of a handler is ignored: it is ours", request)
@@ -89,16 +91,24 @@ def _make_reply(
         fields = f"{fields}X-Request-ID: {request_id}\r\n"
     is_old = head is not None and head.version == (1, 0)
     # RFC 9110 section 9.3.2: to HEAD the fields of a GET, nothing after them.
-    has_content = status not in WITHOUT_CONTENT and (head is None or head.method != "HEAD")
+    is_head = head is not None and head.method == "HEAD"
+    has_content = status not in WITHOUT_CONTENT and not is_head
     chunked = is_stream = isinstance(response, StreamResponse)
     length: int | None = response.length
     if isinstance(response, StreamResponse):
-        length = _declared_length(response)
+        length = response.declared_length()
         chunked = length is None and not is_old
         if length is None and is_old:
             keep = False  # In 1.0 its end is the end of the connection.
     if status in WITHOUT_CONTENT:
-        length, chunked = None, False
+        # A 205 alone has a length: RFC 9110 section 15.3.6, and clients that wait for its end.
+        length, chunked = 0 if status == 205 else None, False
+    elif is_head and not length and not is_stream:
+        # No other length than GET would have, rather none (section 8.6): a handler of its own
+        # for HEAD makes no body that could be measured.
+        length = response.declared_length()
+        if length is None and (request is None or "HEAD" not in request.route.methods):
+            length = 0  # What GET's own handler has returned.
     data = encode_head(status, fields, heads.date, length, chunked, not keep, keep and is_old)
     if not has_content:
         is_whole = not is_stream and not response.segments
@@ -110,17 +120,12 @@ def _make_reply(
     return data + response.body, keep, length or 0, Rest(True) if response.segments else None
 
 
-def plain_error(status: int, headers: dict[str, str] | None = None) -> HTTPResponse:
-    """Return an answer made on the reactor, without the app."""
-    body = dumps({"error": phrase(status)})
-    return HTTPResponse(body, status, headers, "application/json")
-
-
-def _declared_length(response: StreamResponse) -> int | None:
-    """Return the Content-Length that the handler gave a stream, if it did."""
-    value = None if response._headers is None else response.headers.get("Content-Length")
-    if value is None:
-        return None
-    if not value.isascii() or not value.isdigit():
-        raise ValueError(f"Content-Length of a stream is {value!r}")
-    return int(value)
+def plain_error(
+    status: int, headers: dict[str, str] | None = None, request: HTTPRequest | None = None
+) -> HTTPResponse:
+    """Return an answer made on the reactor, without the app. Of a request it has the id (A5)."""
+    body = {"error": phrase(status)}
+    if request is not None:
+        body["request_id"] = request_id_of(request)
+        request.response_status = status  # For `on_finish`.
+    return HTTPResponse(dumps(body), status, headers, "application/json")

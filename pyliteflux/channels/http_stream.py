@@ -130,7 +130,7 @@ class HttpStream:
                 self._listen(response.topic, response.info)
             return
         self._pull = StreamPull(
-            response.pieces,
+            response.remaining,
             response.encode_piece,
             response.discard,
             self._request,

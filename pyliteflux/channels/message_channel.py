@@ -437,7 +437,10 @@ class MessageChannel(PushedChannel):
         self.deadline = inf
         if type(answer) is not bytes:
             if isinstance(answer, StreamResponse):
-                self._start_stream(answer, request)
+                if answer.is_held:
+                    self._begin(answer, self._service.begin)
+                else:
+                    self._start_stream(answer, request)
                 return
             log.error("a worker could not handle %r: %r", request, answer)
             request.new_framing = None
@@ -482,7 +485,7 @@ class MessageChannel(PushedChannel):
         self._move(SENDING)
         self._sent = 0
         self._pull = StreamPull(
-            response.pieces,
+            response.remaining,
             lambda item: encode_chunk(item, data_type, id, wrap, default),
             response.discard,
             request,

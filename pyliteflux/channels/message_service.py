@@ -119,9 +119,14 @@ class MessageService(Service):
             or UNKNOWN_COMMAND
         )
 
-    def handle(self, request: TCPRequest) -> bytes | StreamResponse:
-        """Answer a message, encoded. On the thread of the handler: bytes, or a stream."""
-        answer = self.pipeline.handle_message(request)
+    def handle(
+        self, request: TCPRequest, ask: Callable[[TCPRequest], Any] | None = None
+    ) -> bytes | StreamResponse:
+        """Answer a message, encoded. On the thread of the handler: bytes, or a stream.
+
+        ask: who of the pipeline is to answer, instead of the handler.
+        """
+        answer = self.pipeline.handle_message(request) if ask is None else ask(request)
         if request.new_framing is not None and (
             request._error_code or request.response_status >= 400
         ):
@@ -135,16 +140,35 @@ class MessageService(Service):
             return encode_answer(answer, data_type, id, request.wrap, default, is_error)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # A `wrap` of the user's may raise anything.
+        except BaseException as error:  # A `wrap`, or a `json_default`, may raise anything.
+            request.new_framing = None
+            return self._answer_instead(request, error)
+
+    def begin(self, request: TCPRequest) -> bytes | StreamResponse:
+        """Answer a message whose generator is held, as `Pipeline.begin`. On a worker."""
+        return self.handle(request, self.pipeline.begin)
+
+    def _answer_instead(self, request: TCPRequest, error: BaseException) -> bytes | StreamResponse:
+        """Answer a message whose answer cannot be written in its format."""
+        data_type, id = request.data_type, request.message_id
+        answer = self.pipeline.replace_answer(request, error)
+        if isinstance(answer, StreamResponse):
+            return answer
+        try:
+            default = self.config.json_default
+            is_error = request.response_status >= 400 or request._error_code is not None
+            return encode_answer(answer, data_type, id, request.wrap, default, is_error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as second:  # Of an error handler, or a layer.
             request.response_status = 500
             log.error(
                 "TCP %s: the answer of %s (%s) cannot be written: %s",
                 escape(request.command),
                 request.route.name,
                 request.route.place,
-                escape(text_of(error)),
+                escape(text_of(second)),
                 extra={"request_id": request.request_id},
             )
-            request.new_framing = None
             text = "Internal Server Error"
             return encode_error(text, "internal", data_type, id, wrap=request.wrap)

@@ -19,13 +19,13 @@ from typing import Any
 
 from ..app.events import EventStream
 from ..app.middleware import Middleware
-from ..app.response import HTTPResponse, StreamResponse, fields_of, make_response, status_of
+from ..app.response import HTTPResponse, StreamResponse, fields_of, make_response, settle
 from ..headers import MutableHeaders
 from .files import FileResponse
 from .negotiation import accepts_gzip
 
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip's head and tail.
-_NO_CONTENT_TO_CODE = (204, 206, 304)
+_NO_CONTENT_TO_CODE = (204, 205, 206, 304)
 # Compressed already, or by their nature: trying costs time and gains nothing.
 _DENSE_KINDS = ("image/", "audio/", "video/")
 _BUT_NOT = ("image/svg+xml", "image/bmp", "image/x-icon")
@@ -69,7 +69,7 @@ class GzipMiddleware(Middleware):
         """Return a compressed response, or the one given."""
         if request.protocol != "http" or isinstance(response, (EventStream, FileResponse)):
             return response
-        if response is None or status_of(request, response) in _NO_CONTENT_TO_CODE:
+        if response is None or request.response_status in _NO_CONTENT_TO_CODE:
             return response
         fields = fields_of(request, response)
         if not _may_be_coded(fields):
@@ -77,7 +77,10 @@ class GzipMiddleware(Middleware):
         fields.add_vary("Accept-Encoding")  # Whatever this client takes: caches must know.
         if not accepts_gzip(request.headers):
             return response
-        made = make_response(response)
+        try:
+            made = make_response(response)
+        except (TypeError, ValueError):
+            return response  # It cannot be written: its 500 passes here as well.
         content_type = fields.get("Content-Type") or made.content_type or ""
         if _is_dense(content_type):
             return response
@@ -90,8 +93,9 @@ class GzipMiddleware(Middleware):
             if len(coded) >= made.length:
                 return response
             smaller = HTTPResponse(coded, made.status, made.fields())
-        # What a tuple brought, and what other middlewares added, goes with it.
-        make_response(smaller, request)
+        if made is not response:
+            # What a tuple brought, and what other middlewares added, goes with it.
+            settle(smaller, request)
         smaller.headers["Content-Encoding"] = "gzip"
         etag = smaller.headers.get("ETag")
         if etag is not None and not etag.startswith("W/"):
@@ -108,6 +112,7 @@ class _GzipStream(StreamResponse):
     def __init__(self, inner: StreamResponse, level: int) -> None:
         super().__init__(inner.iterable, headers=inner.fields(), status=inner.status)
         del self.headers["Content-Length"]  # It spoke of the bytes before.
+        self.is_held = inner.is_held
         self._inner = inner
         self._level = level
         self._running: Generator[bytes, None, None] | None = None
@@ -145,7 +150,7 @@ def _may_be_coded(fields: MutableHeaders) -> bool:
         "Content-Encoding" not in fields
         and "Content-Range" not in fields
         and "Accept-Ranges" not in fields  # Pieces of what is packed anew each time fit no other.
-        and "no-transform" not in (fields.get("Cache-Control") or "").lower()
+        and "no-transform" not in ", ".join(fields.getlist("Cache-Control")).lower()
         and not _is_dense(fields.get("Content-Type") or "")
     )
 

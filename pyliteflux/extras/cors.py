@@ -109,7 +109,10 @@ class CORSMiddleware(Middleware):
         if not self._any_origin:
             fields.add_vary("Origin")  # Also where there is none: caches must not mix them up.
         origin = request.headers.get("origin")
-        if not self._allows(origin):
+        # "*" is for everybody, so it is always said: a cache may keep the answer to a request
+        # without Origin, an <img> say, and give it to a script (Fetch standard, "CORS protocol
+        # and HTTP caches").
+        if not self._any_origin and not self._allows(origin):
             return response
         fields["Access-Control-Allow-Origin"] = "*" if self._any_origin else origin
         if self._credentials:

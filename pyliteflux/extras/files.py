@@ -157,8 +157,7 @@ class FileResponse(HTTPResponse):
         # for in between, or whose date a deployment sets by hand. Reading all of it would do
         # better, and would cost as much as sending it.
         tag = f"{info.st_mtime_ns:x}-{info.st_size:x}"
-        coding = headers.get("Content-Encoding")
-        if coding is not None:
+        for coding in headers.getlist("Content-Encoding"):
             tag += f"-{coding}"  # Another representation, another tag (RFC 9110 section 8.8.3.3).
         etag = headers.setdefault("ETag", f'"{tag}"')
         # Never in the future: RFC 9110 section 8.8.2.1.

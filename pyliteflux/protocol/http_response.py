@@ -9,9 +9,7 @@ Chapter: docs/http.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from ..headers import check_field
+from ..headers import format_fields
 from ..statuses import PHRASES
 
 STATUS_LINES: dict[int, str] = {
@@ -20,32 +18,12 @@ STATUS_LINES: dict[int, str] = {
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
-# Fields that are the server's: about this hop (RFC 9110 section 7.6.1) or about framing.
-# "close" in Connection is heard elsewhere, as a wish.
-SERVER_FIELDS = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length"}
-    | {"te", "trailer", "upgrade", "date"}
-)
-
-
 # Kept of one second; applications use a handful of types.
 MOST_STARTS = 256
 
 # RFC 9110 section 6.4.1: no content may follow, whatever the fields say. (Nor after a 1xx;
 # those are no answers and are not sent by way of `encode_head`.)
-WITHOUT_CONTENT = frozenset({204, 304})
-
-
-def format_fields(fields: Iterable[tuple[str, str]]) -> str:
-    """Return field lines for a head. Raises ValueError for one that must not be sent.
-
-    Fields that are the server's own (SERVER_FIELDS) are left out.
-    """
-    lines = []
-    for name, value in fields:
-        if check_field(name, value) not in SERVER_FIELDS:
-            lines.append(f"{name}: {value}\r\n")
-    return "".join(lines)
+WITHOUT_CONTENT = frozenset({204, 205, 304})
 
 
 def encode_head(

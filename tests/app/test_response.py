@@ -130,6 +130,16 @@ class ReturnValueTests(unittest.TestCase):
             self.assertEqual((response.status, response.body), (201, expected))
             self.assertEqual(fields(response)["X-A"], "1")
 
+    def test_a_number_with_headers_is_told_from_a_status_and_a_body(self) -> None:
+        """A1, X1: what is no status is a number; else the three say which is which."""
+        values: list[tuple[Any, bytes]] = [
+            ((99, {"X-A": "1"}), b"99"), ((600, {"X-A": "1"}), b"600"), ((True, {}), b"true"),
+            ((404.0, {"X-A": "1"}), b"404.0"), ((201, 200, {"X-A": "1"}), b"201"),
+            ((201, 202), b"201"),
+        ]  # fmt: skip
+        for value, body in values:
+            self.assertEqual(answer(value).body, body)
+
     def test_a_content_type_of_a_tuple_wins(self) -> None:
         """A1, A4: in any letter case, once."""
         for name in ("Content-Type", "content-type"):
@@ -191,6 +201,8 @@ class ReturnValueTests(unittest.TestCase):
             (({}, {"X-A": None}), "X-A"), (({}, {"X-A": b"1"}), "X-A"), ((({}, 1), 200), "tuple"),
             (({}, 99), "99"), (({}, 0), "0"), (({}, -1), "-1"), (({}, 1000), "1000"),
             (({}, 100), "100"), (({}, 600), "600"), (({1}, 200), "set {1}"),
+            ((201, {"id": 1}), "(body, status)"), ((404, ["x"]), "(404, 200, headers)"),
+            ((599, [("X-A", "1")]), "(body, status)"),
         ):  # fmt: skip
             with self.subTest(value), captured_logs() as logs:
                 response = answer(value)
