@@ -144,7 +144,10 @@ SETTINGS: dict[str, Setting] = {
     ),
     # Connections.
     "max_connections": _row(
-        10000, _count, _COUNT, "open connections of both protocols; over it a 503 and close"
+        10000,
+        _count,
+        _COUNT,
+        "open connections of both protocols, a tenth kept for each; over it a 503 and close",
     ),
     "max_connections_per_ip": _row(0, _count_or_off, _COUNT_OFF, "open connections of one address"),
     "closed_connections_kept": _row(

@@ -189,11 +189,15 @@ LIMITS = (
     Limit(
         11,
         "descriptors run out",
-        "max_connections is lowered to what the process may open, less 64; over it a 503 with "
-        "Retry-After, or the TCP error busy. Where they run out all the same, accepting pauses "
-        "for a moment, with a log line a second",
+        "max_connections is lowered to what the process may open, less 64 or a quarter of it; "
+        "over it, or over the nine tenths that one port may have, a 503 with Retry-After, or the "
+        "TCP error busy. Where they run out all the same, accepting pauses for a moment, with a "
+        "log line a second",
         {"max_connections": 10000, "accept_pause": 0.1, "backlog": 1024},
         (
+            f"{_LIMITS}.FullServer.test_who_fills_one_port_does_not_shut_the_other",
+            f"{_RUNTIME}.ConnectionLimit"
+            ".test_of_few_descriptors_three_quarters_are_for_connections",
             f"{_RUNTIME}.Accepting",
             f"{_RUNTIME}.ConnectionLimit",
             f"{_LIMITS}.Watching",

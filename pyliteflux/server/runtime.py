@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import sys
 import threading
 import weakref
 from collections import Counter
@@ -52,10 +53,16 @@ from .access_log import AccessLog
 # The sweep looks at every connection's deadline this often, in seconds. O(n) in connections:
 # some 3 ms a second for ten thousand of them; a heap would cost more than that per request.
 SWEEP_INTERVAL = 1.0
-# Descriptors kept back from connections: listeners, the self-pipe, files, the user's own.
+# Descriptors kept back from connections: listeners, the self-pipe, files, the user's own. Where the
+# process may have few, no more than a quarter of them.
 RESERVED_DESCRIPTORS = 64
-# Over max_connections so many more are taken just to tell them so; beyond, they are cut.
+# Over max_connections so many more are taken just to tell them so; beyond, they are cut. They are
+# part of what is kept back, half of it at the most.
 BUSY_SLACK = 32
+# One place in so many is kept for each of the two ports: who fills the one, by connections that
+# never say a word say, does not shut the other. A client that only listens to pushes is silent,
+# too, so silence alone is no reason to close it.
+PORT_SHARE = 10
 # How often a full server looks for idle connections to close, in seconds; how many at once.
 EVICT_INTERVAL = 0.1
 EVICT_COUNT = 64
@@ -100,7 +107,12 @@ class Runtime:
         self._topics = topics
         self._channels: set[AnyChannel] = set()
         self._per_address: Counter[str] = Counter()
+        self._per_port: Counter[str] = Counter()  # By protocol.
         self._max_connections = _capped(config.max_connections, selector)
+        self._most_per_port = self._max_connections
+        if protocols == "both":
+            self._most_per_port -= self._max_connections // PORT_SHARE
+        self._busy_slack = min(BUSY_SLACK, _kept_back(_most_files()) // 2)
         self._next_eviction = 0.0
         self.is_stopping = False
         self._has_logged_abandoned = False
@@ -184,6 +196,13 @@ class Runtime:
         note = AccessLog(self.reactor, self.cleanup).note
         self.http.on_finished = self.tcp.on_finished = note
 
+    def log_limits(self) -> None:
+        """Say it where max_connections cannot be what it was set to."""
+        most, wanted = self._max_connections, self._config.max_connections
+        if most < wanted:
+            what = "max_connections is %d, not %d: the process may open %d files (ulimit -n)"
+            log.info(what, most, wanted, _most_files())
+
     def _listen(
         self, protocols: str, socket_factory: Callable[..., socket.socket]
     ) -> list[tuple[str, socket.socket]]:
@@ -215,10 +234,14 @@ class Runtime:
 
     def _accept(self, sock: socket.socket, address: Any, service: Any, make_channel: Any) -> None:
         """A new connection: build its transport and channel, or say that there is no room."""
-        config = self._config
-        if len(self._channels) >= self._max_connections + BUSY_SLACK:
+        config, protocol = self._config, make_channel.protocol
+        slack = self._busy_slack
+        if (
+            len(self._channels) >= self._max_connections + slack
+            or self._per_port[protocol] >= self._most_per_port + slack
+        ):
             sock.close()
-            self._journal.add_cut(make_channel.protocol, address, service.address, self.reactor.now)
+            self._journal.add_cut(protocol, address, service.address, self.reactor.now)
             return
         transport = Transport(
             self.reactor,
@@ -239,6 +262,7 @@ class Runtime:
             return
         self._channels.add(channel)
         self._per_address[address[0]] += 1
+        self._per_port[protocol] += 1
         try:
             transport.attach(channel)
         except OSError as error:  # The kernel has no room to watch one more.
@@ -247,12 +271,10 @@ class Runtime:
             transport.close(CloseReason.BUSY)
             return
         limit = config.max_connections_per_ip
-        if len(self._channels) > self._max_connections:
+        if self._is_full(protocol):
             self._evict_idle()
-        if len(self._channels) > self._max_connections or (
-            limit and self._per_address[address[0]] > limit
-        ):
-            is_full = len(self._channels) > self._max_connections
+        is_full = self._is_full(protocol)
+        if is_full or (limit and self._per_address[address[0]] > limit):
             channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
             channel.refuse_busy()
             return
@@ -265,6 +287,13 @@ class Runtime:
                 self._on_greeted(channel, True)
         if self.is_stopping:
             channel.shutdown()
+
+    def _is_full(self, protocol: str) -> bool:
+        """Tell whether there are more connections than may be, in all or on this port."""
+        return (
+            len(self._channels) > self._max_connections
+            or self._per_port[protocol] > self._most_per_port
+        )
 
     def _evict_idle(self) -> None:
         """The server is full: close the HTTP connections that have been idle for longest."""
@@ -304,6 +333,7 @@ class Runtime:
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]
+        self._per_port[channel.protocol] -= 1
         self._journal.add(channel.record())
         if isinstance(channel, MessageChannel):
             self._on_leaving(channel)
@@ -546,14 +576,23 @@ def _capped(wanted: int, selector: selectors.BaseSelector) -> int:
         # FD_SETSIZE: beyond it select() raises, and that would be the end of the loop.
         most = 512 if os.name == "nt" else 1024
         wanted = max(1, min(wanted, most - RESERVED_DESCRIPTORS - BUSY_SLACK))
+    most_files = _most_files()
+    return max(1, min(wanted, most_files - _kept_back(most_files)))
+
+
+def _most_files() -> int:
+    """Return how many descriptors the process may have."""
     try:
         import resource  # Not on Windows.
     except ImportError:
-        return wanted
+        return sys.maxsize
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, soft - RESERVED_DESCRIPTORS))
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def _kept_back(most_files: int) -> int:
+    """Return how many of them are not for connections."""
+    return min(RESERVED_DESCRIPTORS, most_files // 4)
 
 
 def _sweep_interval(config: Config) -> float:

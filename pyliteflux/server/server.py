@@ -275,6 +275,7 @@ class Server:
         watchdog = runtime.make_watchdog()
         try:
             self._announce()
+            runtime.log_limits()
             signals.install()
             if self.config.info and self.config.access_log and access.isEnabledFor(logging.INFO):
                 runtime.log_requests()

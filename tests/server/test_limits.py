@@ -441,6 +441,35 @@ class FullServer(LimitCase):
         self.assertIn(b" 200 ", busy.unread)
         self.assertIn(b" 200 ", receiving.unread)
 
+    def test_who_fills_one_port_does_not_shut_the_other(self) -> None:
+        """X2 (`tcp_fills_http`): a tenth of the places is kept for each."""
+        for tcp_fills in (True, False):
+            simulation = self.simulate(max_connections=20, tcp_keep_alive=True)
+            fillers = []
+            for _ in range(100):
+                peer = simulation.tcp() if tcp_fills else simulation.http()
+                if not tcp_fills:
+                    peer.send(GET)
+                fillers.append(peer)
+                simulation.settle(jobs=False)
+            simulation.advance(120, jobs=False)
+            self.assertEqual(sum(not peer.is_over for peer in fillers), 18)
+            self.assertIn(b"busy" if tcp_fills else b" 503 ", fillers[18].unread)
+            for _ in range(2):
+                other = simulation.http() if tcp_fills else simulation.tcp()
+                other.send(GET if tcp_fills else b"nothing\n")
+                simulation.settle(jobs=False)
+                simulation.pools["worker"].run_one(-1)
+                simulation.settle(jobs=False)
+                self.assertIn(b" 200 " if tcp_fills else b"unknown_command", other.take())
+            simulation.settle()
+
+    def test_where_there_is_one_port_it_has_all_places(self) -> None:
+        simulation = self.simulate(protocol="tcp", max_connections=20, tcp_keep_alive=True)
+        peers = [simulation.tcp() for _ in range(30)]
+        simulation.settle()
+        self.assertEqual(sum(not peer.unread for peer in peers), 20)
+
 
 class Watching(LimitCase):
     """What the kernel may refuse beside a descriptor (row 11)."""

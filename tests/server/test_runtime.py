@@ -421,6 +421,26 @@ class ConnectionLimit(unittest.TestCase):
             self.assertEqual(runtime_module._capped(5, few), 5)
             self.assertEqual(runtime_module._capped(5, many), 5)
 
+    def test_of_few_descriptors_three_quarters_are_for_connections(self) -> None:
+        """`few_descriptors`: 64 kept back of 64 would leave one client."""
+        expected = {16: 12, 64: 48, 256: 192, 1024: 960, 100_000: 10_000}
+        for files, connections in expected.items():
+            with (
+                self.subTest(files=files),
+                mock.patch.object(runtime_module, "_most_files", return_value=files),
+                Simulation() as simulation,
+            ):
+                runtime = simulation.runtime
+                self.assertEqual(runtime._max_connections, connections)
+                if connections == 10_000:
+                    with self.assertNoLogs("pyliteflux"):
+                        runtime.log_limits()
+                    continue
+                with self.assertLogs("pyliteflux") as logs:
+                    runtime.log_limits()
+                text = f"max_connections is {connections}, not 10000: the process may open {files}"
+                self.assertIn(text, logs.output[0])
+
 
 if __name__ == "__main__":
     unittest.main()
