@@ -13,6 +13,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from . import otherwords
 from .errors import ConfigError
 
 KIB = 1024
@@ -450,6 +451,10 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _unknown(name: str) -> str:
+    ours = otherwords.SETTINGS.get(name)
     near = difflib.get_close_matches(name, SETTINGS, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
+    if ours is not None:
+        hint = f": {ours} here"
+    else:
+        hint = f", did you mean {near[0]!r}?" if near else ""
     return f"there is no setting {name!r}{hint}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
+from ..signatures import misfit
 from .context import Scope, enter
 
 
@@ -154,6 +155,12 @@ class TaskQueue:
         """Reserve a place and return the task, not started yet. Raises PoolFull at the bound."""
         if not callable(function):
             raise TypeError(f"a background task must be callable, not {function!r}")
+        written = misfit(function, len(args), kwargs)
+        if written is not None:
+            named = "".join(f", {name}=" for name in kwargs)
+            raise TypeError(
+                f"the background task {written} cannot be called with {len(args)} arguments{named}"
+            )
         task = BackgroundTask(self, function, args, kwargs, request_id)
         with self._lock:
             if self._counts[WAITING] + self._counts[QUEUED] >= self.limit:

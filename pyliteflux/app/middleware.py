@@ -12,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..signatures import check_hook
+
 PROTOCOLS = ("http", "tcp", "both")
+# What a middleware may have, and what it is called with.
+METHODS = {
+    "process_request": ("request",),
+    "process_response": ("request", "response"),
+    "on_finish": ("request",),
+}
 
 
 class Middleware:
@@ -85,17 +93,19 @@ class MiddlewareManager:
         """Append a middleware for "http", "tcp" or "both".
 
         Raises TypeError for a class where an object is meant, or an object with none of the
-        three methods, ValueError for another protocol.
+        three methods or one that cannot be called, ValueError for another protocol.
         """
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
         if isinstance(middleware, type):
             raise TypeError(f"add an object, not the class: {middleware.__name__}()")
-        if not any(
-            callable(getattr(middleware, name, None))
-            for name in ("process_request", "process_response", "on_finish")
-        ):
+        if not any(callable(getattr(middleware, name, None)) for name in METHODS):
             raise TypeError(f"{middleware!r} has none of a middleware's methods")
+        kind = type(middleware).__name__
+        for name, arguments in METHODS.items():
+            method = getattr(middleware, name, None)
+            if method is not None:
+                check_hook(method, f"{kind}.{name}", *arguments)
         for name in self.chains:
             if protocol in (name, "both"):
                 self._middlewares[name] += (middleware,)

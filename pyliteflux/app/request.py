@@ -20,6 +20,7 @@ from ..errors import HTTPError
 from ..headers import Headers
 from ..jsontext import loads
 from ..log import escape
+from ..otherwords import REQUEST, missing
 from .context import Scope
 from .cookies import Signer, parse_cookies
 from .forms import (
@@ -175,6 +176,12 @@ class Request(Scope):
         UTF-8 where it names none, or none of the list in `pyliteflux.charsets`.
         """
         return to_text(self.body, charset_of(self.headers.get("content-type") or ""))
+
+    if not TYPE_CHECKING:  # Who checks types knows what there is.
+
+        def __getattr__(self, name):
+            """Reached only for what a request does not have: say our word for it."""
+            raise missing(self, name, REQUEST)
 
     def __repr__(self) -> str:
         # For log lines: the path is decoded and the client's, a line end in it would forge one.

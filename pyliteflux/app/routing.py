@@ -17,12 +17,14 @@ import functools
 import re
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 from ..config import FRAMINGS
 from ..errors import HTTPError, RouteError
 from ..log import framework as log
+from ..otherwords import SERVER, check_registration, missing
+from ..signatures import misfit
 
 Handler = Callable[[Any], Any]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -151,6 +153,7 @@ class Route:
         max_body: int | None = None,
         framing: Any = None,
         name: str | None = None,
+        **unknown: NoReturn,
     ) -> Callable[[Decorated], Decorated]:
         """Register a handler with the default registry; see `Router.register`."""
         return cls.default.register(
@@ -162,7 +165,43 @@ class Route:
             max_body=max_body,
             framing=framing,
             name=name,
+            **unknown,
         )
+
+    @classmethod
+    def get(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for GET with the default registry; see `Router.register`."""
+        return cls.default.get(path, **options)
+
+    @classmethod
+    def post(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for POST with the default registry; see `Router.register`."""
+        return cls.default.post(path, **options)
+
+    @classmethod
+    def put(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for PUT with the default registry; see `Router.register`."""
+        return cls.default.put(path, **options)
+
+    @classmethod
+    def delete(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for DELETE with the default registry; see `Router.register`."""
+        return cls.default.delete(path, **options)
+
+    @classmethod
+    def patch(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for PATCH with the default registry; see `Router.register`."""
+        return cls.default.patch(path, **options)
+
+    @classmethod
+    def head(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for HEAD with the default registry; see `Router.register`."""
+        return cls.default.head(path, **options)
+
+    @classmethod
+    def options(cls, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for OPTIONS with the default registry; see `Router.register`."""
+        return cls.default.options(path, **options)
 
     @property
     def place(self) -> str:
@@ -224,6 +263,7 @@ class Router:
         max_body: int | None = None,
         framing: Any = None,
         name: str | None = None,
+        **unknown: NoReturn,
     ) -> Callable[[Decorated], Decorated]:
         """Return a decorator that registers a handler and leaves it unchanged.
 
@@ -235,6 +275,7 @@ class Router:
         on its connection is cut in this way.
         Raises RouteError that says what is wrong.
         """
+        check_registration(unknown)
         methods = _checked_methods(method)
         if protocol not in PROTOCOLS:
             raise RouteError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
@@ -243,6 +284,11 @@ class Router:
         if protocol == "http" and not path.startswith("/"):
             raise RouteError(
                 f"the HTTP path {path!r} does not begin with '/': did you mean protocol='tcp'?"
+            )
+        if protocol == "tcp" and path.startswith("/"):
+            raise RouteError(
+                f"the TCP command {path!r} begins with '/', which no client will type: "
+                f"write {path.lstrip('/') or 'a word'!r}, or protocol='both' for a path, too"
             )
         if framing is not None:
             _check_framing(framing, path, protocol)
@@ -279,6 +325,32 @@ class Router:
     def post(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
         """Register for POST; the options are those of `register`."""
         return self.register(path, "POST", **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register for PUT; the options are those of `register`."""
+        return self.register(path, "PUT", **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register for DELETE; the options are those of `register`."""
+        return self.register(path, "DELETE", **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register for PATCH; the options are those of `register`."""
+        return self.register(path, "PATCH", **options)
+
+    def head(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register for HEAD; the options are those of `register`."""
+        return self.register(path, "HEAD", **options)
+
+    def options(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register for OPTIONS; the options are those of `register`."""
+        return self.register(path, "OPTIONS", **options)
+
+    if not TYPE_CHECKING:  # Who checks types knows what there is.
+
+        def __getattr__(self, name):
+            """Reached only for what a router does not have: say our word for it."""
+            raise missing(self, name, SERVER)
 
     def _add_http(self, route: Route) -> list[tuple[str, Route]]:
         """Add a route; return what it replaces, as (method, route)."""
@@ -493,6 +565,7 @@ def _parse(route: Route) -> list[tuple[str, str]]:
             parsed.append((kind, match.group(1)))
             parameters.append((match.group(1), kind))
         else:
+            _check_literal(part, route.path)
             parsed.append(("literal", unquote(part)))
         if parsed[-1][0] in ("*", "path") and not is_last:
             raise RouteError(f"{part!r} in {route.path!r} takes the rest: it must come last")
@@ -501,6 +574,28 @@ def _parse(route: Route) -> list[tuple[str, str]]:
         raise RouteError(f"{route.path!r} names a parameter twice")
     route.parameters = tuple(parameters)
     return parsed
+
+
+# As Flask and Django write a parameter, <int:id>, and as Express does, :id. In a path a browser
+# would send both brackets as escapes, so nobody has meant them.
+_FOREIGN = re.compile(
+    r"<(?:([A-Za-z_]+)(?:\([^)]*\))?:)?([A-Za-z_][A-Za-z0-9_]*)>|:([A-Za-z_][A-Za-z0-9_]*)"
+).fullmatch
+_KINDS = {"int": ":int", "float": ":float", "path": ":path"}
+
+
+def _check_literal(part: str, path: str) -> None:
+    """Raise RouteError for a parameter in the spelling of another framework."""
+    match = _FOREIGN(part)
+    if match:
+        kind, name = match.group(1), match.group(2) or match.group(3)
+        ours = "{" + name + _KINDS.get(kind or "", "") + "}"
+        raise RouteError(f"{part!r} in {path!r} would be taken as it is: write {ours}")
+    if "<" in part or ">" in part:
+        raise RouteError(
+            f"{part!r} in {path!r} is no parameter: write {{name}} or {{name:int}} as a whole "
+            "segment; in a literal write %3C and %3E"
+        )
 
 
 def _checked_methods(method: str | Iterable[str]) -> tuple[str, ...]:
@@ -526,6 +621,19 @@ def _check_handler(handler: Any, path: str) -> None:
     if _is_async(function) or _is_async(call):
         raise RouteError(
             f"the handler of {path!r} is async: write a plain def, it runs on a worker thread"
+        )
+    if isinstance(handler, type):
+        raise RouteError(
+            f"the handler of {path!r} is the class {handler.__name__}: register a function, or an "
+            f"object that can be called: {handler.__name__}()"
+        )
+    written = misfit(handler, 1)
+    if written is not None:
+        name = getattr(function, "__name__", "handler")
+        hint = "" if written.endswith("()") else "; path parameters are in request.path_params"
+        raise RouteError(
+            f"the handler of {path!r} is {written}, and is called with the request alone: "
+            f"def {name}(request){hint}"
         )
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from ..app.background import TaskQueue
 from ..app.middleware import MiddlewareManager
@@ -29,6 +29,7 @@ from ..extras.subscribe_commands import SubscribeCommands
 from ..jsontext import dumps
 from ..log import access, console, escape
 from ..log import framework as log
+from ..otherwords import SERVER, missing
 from ..protocol.push import PushFrame
 from ..push.acks import GONE, Ack
 from ..push.clients import Client, Clients
@@ -37,6 +38,7 @@ from ..push.hub import Hub
 from ..push.topic import Topic
 from ..push.topics import Topics
 from ..reactor.workers import WorkerPool
+from ..signatures import check_hook
 from ..topicname import check_topic
 from .runtime import Runtime
 from .stop_signals import StopSignals
@@ -102,6 +104,34 @@ class Server:
         """Append a middleware for "http", "tcp" or "both"; see `MiddlewareManager`."""
         self.middleware_manager.add_middleware(middleware, protocol)
 
+    def get(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for GET with this server's router; see `Router.register`."""
+        return self.router.get(path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for POST with this server's router; see `Router.register`."""
+        return self.router.post(path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for PUT with this server's router; see `Router.register`."""
+        return self.router.put(path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for DELETE with this server's router; see `Router.register`."""
+        return self.router.delete(path, **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for PATCH with this server's router; see `Router.register`."""
+        return self.router.patch(path, **options)
+
+    def head(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for HEAD with this server's router; see `Router.register`."""
+        return self.router.head(path, **options)
+
+    def options(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
+        """Register a handler for OPTIONS with this server's router; see `Router.register`."""
+        return self.router.options(path, **options)
+
     def include(self, router: Router, prefix: str = "") -> None:
         """Register all routes of a router with this server's, HTTP paths under `prefix`."""
         self.router.include(router, prefix)
@@ -147,6 +177,7 @@ class Server:
             )
 
         def decorate(handler: Decorated) -> Decorated:
+            check_hook(handler, "an error handler", "request", "error")
             self._pipeline.error_handlers[kind] = handler
             return handler
 
@@ -472,6 +503,7 @@ class Server:
         `clients`: what is pushed to all is not for it yet, `client.push` is. Where it returns
         False, or fails, the client is refused. Decorators of this kind go before `run`.
         """
+        check_hook(function, "on_connect", "client")
         self._hooks.connect.append(function)
         return function
 
@@ -481,16 +513,19 @@ class Server:
         On a worker; a handler of its last message may still be running. reason: a CloseReason.
         What is told of one client (`on_join` and `on_leave`, too) is told in order.
         """
+        check_hook(function, "on_disconnect", "client", "reason")
         self._hooks.disconnect.append(function)
         return function
 
     def on_join(self, function: Decorated) -> Decorated:
         """Register ``function(topic, client_id)``: somebody joins a topic that has presence."""
+        check_hook(function, "on_join", "topic", "client_id")
         self._hooks.join.append(function)
         return function
 
     def on_leave(self, function: Decorated) -> Decorated:
         """Register ``function(topic, client_id)``: somebody leaves a topic that has presence."""
+        check_hook(function, "on_leave", "topic", "client_id")
         self._hooks.leave.append(function)
         return function
 
@@ -561,6 +596,12 @@ class Server:
             "requests_waiting": runtime.workers.waiting,
             **{f"closed_{why.name.lower()}": n for why, n in self._journal.counts.items()},
         }
+
+    if not TYPE_CHECKING:  # Who checks types knows what there is.
+
+        def __getattr__(self, name):
+            """Reached only for what a server does not have: say our word for it."""
+            raise missing(self, name, SERVER)
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"

@@ -867,8 +867,9 @@ class CommandLineTests(TestCase):
                     self.assertEqual((status, out), (1, ""))
                     self.assertRegex(err, r"\Apyliteflux: [^\n]*\n\Z")
                     self.assertIn(word, err)
-        with self.assertRaisesRegex(KeyError, "a missing key"):
-            self.main("buggy.py")  # A bug of the program's is not put into one line.
+        status, out, err = self.main("buggy.py")
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, r"(?s)\ATraceback .*buggy.py.*\nKeyError: 'a missing key'\n\Z")
 
     def main(self, *arguments: str) -> tuple[int, str, str]:
         """Run the command line in this process: a new one for each would take seconds."""
