@@ -254,7 +254,7 @@ class Pipeline:
             if isinstance(value, StreamResponse):
                 return value
             if isinstance(value, HTTPJSONResponse):
-                return value.data
+                return value.as_value()
             value.encode()
             value.prepare(request)
             if request.data_type not in _HAS_FIELDS:

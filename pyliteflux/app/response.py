@@ -19,7 +19,7 @@ from urllib.parse import quote
 from ..errors import HTTPError
 from ..filepiece import FilePiece
 from ..headers import MutableHeaders, format_fields
-from ..jsontext import dumps, is_record, refuse
+from ..jsontext import dumps, is_record, loads, refuse
 from ..statuses import phrase
 from .context import json_default
 from .cookies import format_cookie
@@ -222,6 +222,13 @@ class HTTPJSONResponse(HTTPResponse):
             encoder = self.json_encoder(ensure_ascii=False, allow_nan=False)
             self.body = encoder.encode(self.data).encode()
         self._default_type(JSON)
+
+    def as_value(self) -> Any:
+        """Return what a TCP answer is made of: the data, or what its encoder made of them."""
+        if self.json_encoder is None:
+            return self.data
+        self.encode()
+        return loads(self.body)
 
 
 class HTMLResponse(HTTPResponse):

@@ -219,6 +219,22 @@ class StandInTests(ValuesTestCase):
         self.assertEqual(http.read_until(b"\n\n", "the event").split(b"data: ")[1],
                          json.dumps(written).encode())  # fmt: skip
 
+    def test_an_encoder_of_the_users_counts_on_both_protocols(self) -> None:
+        class Encoder(json.JSONEncoder):
+            def default(self, value: Any) -> Any:
+                return ["complex", value.real]
+
+        def handler(request: Any) -> Any:
+            return HTTPJSONResponse({"v": 1j}, json_encoder=Encoder)
+
+        self.router.get("/own")(handler)
+        self.router.register("own", protocol="tcp")(handler)
+        server = self.serve()
+        self.assertEqual(self.connect(server).get("/own").json, {"v": ["complex", 0.0]})
+        client = self.connect_tcp(server)
+        client.send('{"command": "own", "id": 1}\n')
+        self.assertEqual(json.loads(client.read_line()), {"v": ["complex", 0.0], "id": 1})
+
     def test_what_is_left_names_the_handler_the_path_and_the_way_out(self) -> None:
         def handler(request: Any) -> Any:
             return {"items": [1, {"when": date(2026, 1, 1), "raw": b"x"}]}

@@ -6,6 +6,7 @@ ProtocolError, and what was refused never leaves bytes that become a request.
 
 from __future__ import annotations
 
+import json
 import unittest
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from pyliteflux.config import FRAMINGS, Config
 from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
-from pyliteflux.jsontext import dumps
+from pyliteflux.jsontext import dumps, loads
 from pyliteflux.protocol.framers import Framing
 from pyliteflux.protocol.framing import Frame, MessageFramer
 from pyliteflux.protocol.http_connection import END, NEED_DATA, HttpConnection
@@ -167,6 +168,14 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+# As `json.dumps` escapes it: halves of surrogate pairs too, as JavaScript does.
+JSON_OF_JAVASCRIPT = st.recursive(
+    st.integers() | st.text(st.characters() | st.characters(categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+).map(json.dumps)
+
+
 class AnyTcpStream(unittest.TestCase):
     @given(MESSAGES, CUTS)
     def test_how_it_is_cut_changes_nothing(self, data: bytes, places: list[int]) -> None:
@@ -192,6 +201,14 @@ class AnyTcpStream(unittest.TestCase):
                     decode(frame)
                 except BadMessage as error:
                     self.assertEqual(error.data_type, frame.data_type)
+
+    @given(JSON_OF_JAVASCRIPT)
+    def test_what_json_is_let_in_can_be_answered_with(self, text: str) -> None:
+        """A client's half of a surrogate pair is a 500 for nobody."""
+        value = loads(text.encode())
+        for data_type in ("json", "xml", "raw"):
+            encode_answer({"said": value}, data_type)
+        self.assertEqual(loads(dumps(value)), value)
 
     @given(JSON)
     def test_what_a_client_sends_as_json_comes_back_as_sent(self, value: Any) -> None:
