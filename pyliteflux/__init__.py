@@ -57,6 +57,7 @@ from .extras.files import FileResponse
 from .extras.proxy import ProxyHeadersMiddleware
 from .extras.timing import TimingMiddleware
 from .log import Logger
+from .no_answer import NO_ANSWER
 from .protocol.framers import BufferedFramer, Framer, LengthFramer
 from .protocol.framing import Frame
 from .server.server import Server
@@ -90,6 +91,7 @@ __all__ = [
     "Logger",
     "Middleware",
     "MiddlewareManager",
+    "NO_ANSWER",
     "PoolFull",
     "ProtocolError",
     "ProxyHeadersMiddleware",

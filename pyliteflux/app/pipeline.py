@@ -22,6 +22,7 @@ from ..headers import says_close
 from ..jsontext import is_record
 from ..log import escape
 from ..log import framework as log
+from ..no_answer import NO_ANSWER
 from .background import BackgroundTasks, TaskQueue
 from .context import enter
 from .debug_page import debug_page, text_of, traceback_of, wants_html
@@ -219,6 +220,8 @@ class Pipeline:
     def _answer(self, request: TCPRequest, value: Any, can_wait: bool) -> Any:
         """Return what answers a handler's value; can_wait: see `_make`."""
         value = self._without_head(request, value)
+        if value is NO_ANSWER:
+            return value
         if isinstance(value, StreamResponse):
             if value.is_held and can_wait:
                 _begin(value, request)
@@ -260,6 +263,8 @@ class Pipeline:
             if request.data_type not in _HAS_FIELDS:
                 return value.body
             return value.body.decode("utf-8", "replace")
+        if value is NO_ANSWER:
+            return value
         if value is None or isinstance(value, (dict, list, int, float, str, bytes)):
             return value
         if is_record(value):

@@ -20,6 +20,7 @@ from ..errors import HTTPError
 from ..filepiece import FilePiece
 from ..headers import MutableHeaders, format_fields
 from ..jsontext import dumps, is_record, loads, refuse
+from ..no_answer import NO_ANSWER
 from ..statuses import phrase
 from .context import json_default
 from .cookies import format_cookie
@@ -350,7 +351,8 @@ def make_response(value: Any, request: Any = None) -> HTTPResponse:
     elif isinstance(value, HTTPResponse):
         response = value
         response.encode()
-    elif value is None:
+    elif value is None or value is NO_ANSWER:  # Of a handler for both: HTTP knows no silence.
+        value = None
         response = HTTPResponse(b"", 204)
     elif isinstance(value, str):
         response = HTTPResponse(value.encode(), 200, None, TEXT)

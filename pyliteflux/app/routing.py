@@ -98,7 +98,8 @@ class Route:
     path: as registered, with the prefix. methods: upper case; () on TCP. blocking: False is
     the author's promise that the handler never blocks. stream: the handler reads the body
     as it arrives, from `request.stream`. max_body: bytes, None for the server's setting.
-    framing: how the TCP stream is cut once this command is answered, None: as before.
+    framing: how the TCP stream is cut once this command is answered, None: as before. answers:
+    False is the author's word that who sends this TCP command reads nothing.
     """
 
     __slots__ = (
@@ -110,6 +111,7 @@ class Route:
         "stream",
         "max_body",
         "framing",
+        "answers",
         "name",
         "parameters",
         "run",
@@ -128,6 +130,7 @@ class Route:
         max_body: int | None = None,
         name: str | None = None,
         framing: Any = None,
+        answers: bool = True,
     ) -> None:
         self.path = path
         self.methods = methods
@@ -137,6 +140,7 @@ class Route:
         self.stream = stream
         self.max_body = max_body
         self.framing = framing
+        self.answers = answers
         self.name = name or getattr(handler, "__name__", "handler")
         self.parameters: tuple[tuple[str, str], ...] = ()  # (name, converter), in path order.
         self.run = run_on_workers if blocking else run_on_reactor
@@ -152,6 +156,7 @@ class Route:
         stream: bool = False,
         max_body: int | None = None,
         framing: Any = None,
+        answers: bool = True,
         name: str | None = None,
         **unknown: NoReturn,
     ) -> Callable[[Decorated], Decorated]:
@@ -164,6 +169,7 @@ class Route:
             stream=stream,
             max_body=max_body,
             framing=framing,
+            answers=answers,
             name=name,
             **unknown,
         )
@@ -262,6 +268,7 @@ class Router:
         stream: bool = False,
         max_body: int | None = None,
         framing: Any = None,
+        answers: bool = True,
         name: str | None = None,
         **unknown: NoReturn,
     ) -> Callable[[Decorated], Decorated]:
@@ -272,7 +279,8 @@ class Router:
         method: one of METHODS or several, any letter case. protocol: "http", "tcp" or "both";
         with "both" the command is the path without its slash, or with it. framing: what the
         setting tcp_framing takes; once the command is answered without an error, what follows
-        on its connection is cut in this way.
+        on its connection is cut in this way. answers: False sends not a byte, whatever the
+        handler returns or raises; errors are logged.
         Raises RouteError that says what is wrong.
         """
         check_registration(unknown)
@@ -292,6 +300,11 @@ class Router:
             )
         if framing is not None:
             _check_framing(framing, path, protocol)
+        if not answers and protocol != "tcp":
+            raise RouteError(
+                f"{path!r}: answers=False is for TCP commands, protocol='tcp': "
+                "an HTTP request always has an answer"
+            )
         if stream and not blocking:
             raise RouteError(
                 f"{path!r}: stream=True needs blocking=True: on the reactor thread the handler "
@@ -304,7 +317,7 @@ class Router:
             # Both are made before either is added: a mistake leaves nothing half registered.
             if protocol != "http":
                 word = path.lstrip("/") if both else path
-                command = _tcp_route(word, handler, blocking, name, framing)
+                command = _tcp_route(word, handler, blocking, name, framing, answers)
             if protocol != "tcp":
                 full = self.prefix + (path if path.startswith("/") else "/" + path)
                 route = Route(full, handler, methods, "http", blocking, stream, max_body, name)
@@ -409,7 +422,12 @@ class Router:
             if route.protocol == "tcp":
                 both = router._commands.get("/" + route.path) is route
                 copy = _tcp_route(
-                    route.path, route.handler, route.blocking, route.name, route.framing
+                    route.path,
+                    route.handler,
+                    route.blocking,
+                    route.name,
+                    route.framing,
+                    route.answers,
                 )
                 replaced = self._add_tcp(copy, both)
             else:
@@ -654,13 +672,18 @@ def _check_framing(framing: Any, path: str, protocol: str) -> None:
 
 
 def _tcp_route(
-    command: str, handler: Handler, blocking: bool, name: str | None, framing: Any = None
+    command: str,
+    handler: Handler,
+    blocking: bool,
+    name: str | None,
+    framing: Any = None,
+    answers: bool = True,
 ) -> Route:
     if not command or re.search(r"[\s{}]", command):
         raise RouteError(
             f"the TCP command {command!r} must be one word; parameters come in its data"
         )
-    return Route(command, handler, (), "tcp", blocking, name=name, framing=framing)
+    return Route(command, handler, (), "tcp", blocking, name=name, framing=framing, answers=answers)
 
 
 def _warn_of_second(second: Route, replaced: list[tuple[str, Route]]) -> None:

@@ -344,10 +344,14 @@ class MessageChannel(PushedChannel):
     def _answer_error(self, error: ProtocolError, close: bool = False) -> None:
         """Answer a message that could not be read, in its own format."""
         self.note(Kind.REFUSED, f"{error} ({error.setting})" if error.setting else str(error))
-        data_type = getattr(error, "data_type", "raw")
-        id = getattr(error, "id", NO_ID)
-        answer = encode_error(str(error), error.code, data_type, id, wrap=self._wrap)
-        self._transport.write(answer)
+        answer = b""
+        if self._service.tells_errors or isinstance(error, WrongPort):
+            data_type = getattr(error, "data_type", "raw")
+            id = getattr(error, "id", NO_ID)
+            answer = encode_error(str(error), error.code, data_type, id, wrap=self._wrap)
+            self._transport.write(answer)
+        else:
+            self._service.log_unsaid("", error.status, str(error))
         is_late = error.code == "timeout"
         self._tell_unread(408 if is_late else error.status, len(answer))
         if is_late:
@@ -458,7 +462,9 @@ class MessageChannel(PushedChannel):
             self._end_cycle()
 
     def _error(self, text: str, code: str, request: TCPRequest) -> bytes:
-        """Return an error as the answer to a message."""
+        """Return an error as the answer to a message; nothing where it is to have none."""
+        if not request.route.answers:
+            return b""
         return encode_error(text, code, request.data_type, request.message_id, wrap=self._wrap)
 
     def _change_framing(self, answer: bytes, framing: Framing) -> bool:
@@ -480,13 +486,14 @@ class MessageChannel(PushedChannel):
     def _start_stream(self, response: StreamResponse, request: TCPRequest) -> None:
         """Send each item of a generator as a message of its own, then one that says "end"."""
         data_type, id, wrap = request.data_type, request.message_id, self._wrap
-        default = self._service.config.json_default
+        default, answers = self._service.config.json_default, request.route.answers
         self.note(Kind.STREAM_STARTED)
         self._move(SENDING)
         self._sent = 0
         self._pull = StreamPull(
             response.remaining,
-            lambda item: encode_chunk(item, data_type, id, wrap, default),
+            # Where nobody listens it still runs to its end: that may be what it is for.
+            lambda item: encode_chunk(item, data_type, id, wrap, default) if answers else b"",
             response.discard,
             request,
             self._service.streams,
@@ -521,7 +528,9 @@ class MessageChannel(PushedChannel):
         if error is not None:
             self._transport.write(self._error("Internal Server Error", "internal", request))
         else:
-            end = encode_end(request.data_type, request.message_id, self._wrap)
+            end = b""
+            if request.route.answers:
+                end = encode_end(request.data_type, request.message_id, self._wrap)
             if request.new_framing is None:
                 self._transport.write(end)
             else:

@@ -21,7 +21,9 @@ from ..log import escape
 from ..log import framework as log
 from ..protocol.framers import Framing
 from ..protocol.message import encode_answer, encode_error
+from ..sparing import Sparing
 from .channel import Service
+from .journal import DETAIL_LIMIT
 
 # The most that is read from a TCP client in one turn, in bytes: 64 KiB of nothing but brackets
 # are some 30 ms of framing, and it is the others' turn before that.
@@ -32,16 +34,18 @@ UNKNOWN_COMMAND = refusal_route(
 )
 
 
+# Seconds between two log lines about what is none of ours, such as HTTP on this port.
+STRANGER_INTERVAL = 60.0
+# And between two about errors that nobody is told of: who sends them never stops.
+UNSAID_INTERVAL = 1.0
+
+
 def check_framings(config: Config, router: Router) -> None:
     """Raise ConfigError for a framing, of the server or of a route, that makes no framer."""
     Framing(config.tcp_framing, config)
     for route in router.routes():
         if route.framing is not None:
             Framing(route.framing, config)
-
-
-# Seconds between two log lines about what is none of ours, such as HTTP on this port.
-STRANGER_INTERVAL = 60.0
 
 
 class MessageService(Service):
@@ -65,8 +69,8 @@ class MessageService(Service):
         self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
         self.http_address: Any = None  # Of the port that takes HTTP, if one does; set as `address`.
-        self._next_warning = 0.0  # Of strangers: not before, on the reactor's clock.
-        self._strangers = 0  # Since the last one, without a line.
+        self._strangers = Sparing(STRANGER_INTERVAL)
+        self._unsaid = Sparing(UNSAID_INTERVAL)
         self._framings: dict[Any, Framing] = {}
         self.framing = self.framing_of(self.config.tcp_framing)
         # Is a silent long-lived client ever pinged or closed?
@@ -93,12 +97,9 @@ class MessageService(Service):
 
     def warn_of_stranger(self, client_id: str, spoken: str) -> None:
         """Log that somebody speaks HTTP or TLS to the TCP port: once a minute, with a count."""
-        now = self.reactor.now
-        if now < self._next_warning:
-            self._strangers += 1
+        more = self._strangers.left_out(self.reactor.now)
+        if more is None:
             return
-        self._next_warning = now + STRANGER_INTERVAL
-        more, self._strangers = self._strangers, 0
         log.warning(
             "TCP %s spoke %s to the TCP port and was refused unread%s: %s",
             escape(client_id),
@@ -119,6 +120,24 @@ class MessageService(Service):
             or UNKNOWN_COMMAND
         )
 
+    @property
+    def tells_errors(self) -> bool:
+        """Is a client told of a message that no route can be found for? Not if ``*`` is silent."""
+        rest = self._find("*")
+        return rest is None or rest.answers
+
+    def log_unsaid(self, command: str, status: int, text: str) -> None:
+        """Log an error that the client is not told of: one a second, with a count. Any thread."""
+        more = self._unsaid.left_out(self.reactor.now)
+        if more is not None:
+            log.warning(
+                "TCP %s: %s %s (not sent: answers=False)%s",
+                escape(command) or "*",
+                status,
+                escape(text),
+                f", and {more} more before it" if more else "",
+            )
+
     def handle(
         self, request: TCPRequest, ask: Callable[[TCPRequest], Any] | None = None
     ) -> bytes | StreamResponse:
@@ -133,6 +152,11 @@ class MessageService(Service):
             request.new_framing = None  # Refused: the client goes on as before.
         if isinstance(answer, StreamResponse):
             return answer
+        if not request.route.answers:
+            if request.response_status >= 400 and request._error_code != "internal":
+                told = answer.get("error", answer) if isinstance(answer, dict) else answer
+                self.log_unsaid(request.command, request.response_status, str(told)[:DETAIL_LIMIT])
+            return b""
         data_type, id = request.data_type, request.message_id
         try:
             default = self.config.json_default

@@ -19,6 +19,7 @@ from xml.parsers import expat
 from ..charsets import codec_of
 from ..errors import BadMessage
 from ..jsontext import Default, dumps, loads, plain
+from ..no_answer import NO_ANSWER
 from .framing import MAX_DEPTH, Frame
 from .scanners import bad_message
 
@@ -274,10 +275,13 @@ def encode_answer(
     JSON, None too (``null``, since many clients pass over an empty line). Bytes become text in
     json and xml, invalid UTF-8 replaced. Any other format, such as binary: a str or bytes as it
     is, None as nothing at all, anything else as a line of JSON.
+    `NO_ANSWER`: not a byte, in any format.
     wrap: what the framing makes of the answer; it gets it without the line end. default: the
     setting json_default. is_error: it says that the question failed.
     Raises TypeError or ValueError for a value that JSON cannot write.
     """
+    if value is NO_ANSWER:
+        return b""
     if wrap is not None:
         return _wrapped(value, data_type, id, wrap, default, is_error)
     if data_type == "json":
@@ -346,6 +350,8 @@ def encode_chunk(
     json: ``{"type": "stream", "data": item, "id": ...}``. xml: ``<stream id="...">...</stream>``.
     Any other format: as an answer, but a str may have line ends in it.
     """
+    if item is NO_ANSWER:
+        return b""
     if data_type == "raw" and isinstance(item, str):
         item = item.encode()  # Of many lines already: as it is.
     if data_type != "json" and data_type != "xml":
