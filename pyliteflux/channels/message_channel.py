@@ -276,6 +276,8 @@ class MessageChannel(PushedChannel):
         try:
             frame = self._framer.next_frame()
             if frame is None:
+                if getattr(self._framer, "has_more", False):
+                    return True  # Nothing but blanks and heartbeats so far: the others' turn.
                 self._await_data()
                 return False
             if frame.value is None and len(frame.data) > DECODED_HERE and frame.data_type in SLOW:

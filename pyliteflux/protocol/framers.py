@@ -26,6 +26,9 @@ from .scanners import BRACE, LESS, JsonScanner, bad_message
 # Bytes that a message may have around it, beside those that tcp_max_message counts.
 OVERHEAD = 64
 
+# Pieces that are no message, such as blank lines, cut off in one call: some milliseconds of work.
+MOST_SKIPPED = 4096
+
 _BLANK = b" \t\r\n"
 _zeros = re.compile(rb"\0*").match
 # What `protocol.message` reads as a line: it begins with a word.
@@ -88,10 +91,12 @@ class BufferedFramer:
         self.at_eof = False
         self._searched: dict[bytes, int] = {}  # This many leading bytes do not hold it.
         self._failure: ProtocolError | None = None  # The stream is lost: why.
+        self.has_more = False  # `next_frame` returned None, but may find a message if called again.
 
     def cut(self) -> Frame | None:
         """Take the next message from `buffer` (`take`), or return None if it is not whole.
 
+        None after something was taken, such as a blank line or a heartbeat: it is called again.
         Raises BadMessage behind a bad message that it has taken, ProtocolError where nobody
         can tell where the next one begins.
         """
@@ -124,8 +129,22 @@ class BufferedFramer:
     def next_frame(self) -> Frame | None:
         """Return the next message, or None if more data is needed; see `Framer`.
 
-        Raises RuntimeError where `cut` returns a message without taking a byte.
+        None with `has_more` set: `cut` has taken many pieces and found no message yet, and it is
+        somebody else's turn. Raises RuntimeError where it returns a message without taking a byte.
         """
+        self.has_more = False
+        for _ in range(MOST_SKIPPED):
+            left = len(self.buffer)
+            frame = self._next_piece()
+            # Each round takes a byte at least, or is the last: a `cut` that took what is no
+            # message has not looked at what is behind that.
+            if frame is not None or not 0 < len(self.buffer) < left:
+                return frame
+        self.has_more = True
+        return None
+
+    def _next_piece(self) -> Frame | None:
+        """Call `cut` once; see to the limit, the end of the stream, and what it raises."""
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         if not self.buffer:
@@ -144,6 +163,8 @@ class BufferedFramer:
         taken = before - len(self.buffer)
         if frame is not None and taken == 0:
             raise RuntimeError(f"{type(self).__name__}.cut() returned a message and took no byte")
+        if frame is None and taken > 0:
+            return None  # What is left has not been looked at yet.
         size = len(self.buffer) if frame is None else taken
         if size > self.limit + OVERHEAD:
             self._lose(FrameTooLong(f"message of {size} bytes or more, limit {self.limit}"))
@@ -215,6 +236,8 @@ class LengthFramer(BufferedFramer):
         """
         text = _without_blank(data)
         first = text[0] if text else 0
+        if first == BRACE or first == LESS:
+            text = text.rstrip(_BLANK + b"\0")  # Of a C string that was sent with its end.
         if first == BRACE:
             # Its depth is checked; whether it is JSON is for `protocol.message` to say.
             JsonScanner(0, self.max_depth).scan(bytearray(text), len(text))
@@ -281,6 +304,11 @@ class AfterCommand:
     def next_frame(self) -> Frame | None:
         """Return the next message, or None if more data is needed."""
         return self._framer.next_frame()
+
+    @property
+    def has_more(self) -> bool:
+        """As of the framer behind it."""
+        return bool(getattr(self._framer, "has_more", False))
 
     def take_rest(self) -> bytes:
         """Return all that is here and was not returned."""

@@ -13,6 +13,7 @@ Chapter: docs/tcp.md.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, NoReturn
 
 from ..errors import BadMessage, FrameTooLong, ProtocolError, WrongPort
@@ -49,6 +50,7 @@ BOM = b"\xef\xbb\xbf"
 _BOM_START = BOM[0]
 _BLANK = b" \t\r\n"
 _LF, _END_BRACE = b"\n}"
+_line_end = re.compile(rb"\n|\0(?=[{<])").search
 
 
 class Frame:
@@ -93,7 +95,7 @@ SKIPPING, LOST = State.SKIPPING, State.LOST
 
 NEXT: dict[State, tuple[State, ...]] = {
     OPENING: (BETWEEN, LOST),
-    BETWEEN: (INSIDE,),
+    BETWEEN: (INSIDE, LOST),
     INSIDE: (BETWEEN, SKIPPING, LOST),
     SKIPPING: (BETWEEN,),
     LOST: (),
@@ -114,6 +116,7 @@ class MessageFramer:
         "_failure",
         "_max_depth",
         "_max_message",
+        "_nuls",
         "_scanner",
         "_small",
         "_start",
@@ -138,6 +141,7 @@ class MessageFramer:
         self._scanner: Scanner | None = None  # INSIDE: whose turn. OPENING: of the first line.
         self._failure: ProtocolError | None = None  # LOST: why.
         self._eof = False
+        self._nuls = 0  # Skipped since the last message: no program sends a thousand of them.
         self.has_line_end = True  # The last message's was taken with it; else it may follow.
 
     def receive_data(self, data: bytes) -> None:
@@ -158,7 +162,7 @@ class MessageFramer:
     def next_frame(self) -> Frame | None:
         """Return the next message, or None if more data is needed.
 
-        Blank lines, spaces, tabs and a byte order mark before a message are skipped.
+        Blank lines, spaces, tabs, NULs and a byte order mark before a message are skipped.
         Raises BadMessage, once for each message that cannot be read; the next call goes on
         with the line after it. Raises FrameTooLong when a message crosses the limit, WrongPort
         when the stream begins as HTTP or TLS does, and from then on always. All of them say in
@@ -223,7 +227,7 @@ class MessageFramer:
         """
         scanner = self._scanner
         if scanner is None:
-            self._drop_before(self._first_byte())
+            self._skip_blank()
             buffer, start = self._buffer, self._start
             opening = bytes(buffer[start : start + TLS_HELLO])
             hello = tls_hello(opening)
@@ -254,6 +258,17 @@ class MessageFramer:
         while buffer.startswith(BOM, position):
             position = end_of(skip_blank(buffer, position + len(BOM)))
         return position
+
+    def _skip_blank(self) -> None:
+        """Drop what may stand before a message. Raises FrameTooLong for NULs without an end."""
+        start, position = self._start, self._first_byte()
+        if position > start:
+            self._nuls += self._buffer.count(b"\0", start, position)
+            if self._nuls > self._max_message:
+                self._lose_size(self._nuls, self._speaks)
+            self._drop_before(position)
+        if self._buffer:
+            self._nuls = 0
 
     def _read_line(self) -> Frame | None:
         """Return the next message if it is a JSON object and nothing else on a line that is here.
@@ -301,7 +316,7 @@ class MessageFramer:
         if start == len(buffer):
             return None
         if buffer[start] != BRACE:  # The commonest message has nothing to skip before it.
-            self._drop_before(self._first_byte())
+            self._skip_blank()
             buffer = self._buffer
             start = self._start
             if start == len(buffer):
@@ -377,12 +392,18 @@ class MessageFramer:
         raise error
 
     def _skip_line(self) -> None:
-        """Drop bytes up to the next LF; without one, all of them: memory stays bounded."""
-        end = self._buffer.find(b"\n", self._start)
-        if end < 0:
-            self._drop_before(len(self._buffer))
+        """Drop bytes up to the next LF; without one, all of them: memory stays bounded.
+
+        Where NULs end messages there may never be an LF, so a NUL will do if JSON or XML begins
+        behind it.
+        """
+        end = _line_end(self._buffer, self._start)
+        if end is not None:
+            self._consume(end.end())
+        elif self._buffer and not self._buffer[-1] and not self._eof:
+            self._drop_before(len(self._buffer) - 1)  # What comes next decides.
         else:
-            self._consume(end + 1)
+            self._drop_before(len(self._buffer))
 
     def _drop_before(self, position: int) -> None:
         """Count the bytes before `position` as consumed. Offsets may change."""

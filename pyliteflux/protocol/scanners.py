@@ -22,7 +22,9 @@ from ..word import Word
 # each round (to be able to backtrack), and a hostile megabyte must not turn into notes.
 _ROUNDS = rb"{0,64}"
 
-skip_blank = re.compile(rb"[ \t\r\n]*").match
+# What may stand between messages. NUL too: C's programs send the end of their strings.
+skip_blank = re.compile(rb"[ \t\r\n\0]*").match
+_skip_space = re.compile(rb"[ \t\r\n]*").match  # XML 1.0 section 2.3.
 
 # How a stream begins that is none of ours. An HTTP request line (RFC 9112 section 3), in any
 # letter case, as are those of HTTP/2's preface and of a WebSocket's handshake; it is matched
@@ -250,7 +252,7 @@ class XmlScanner:
             position = buffer.find(b"<", self.position, end)
             self.position = position if position >= 0 else end
         else:
-            self.position = end_of(skip_blank(buffer, self.position, end))
+            self.position = end_of(_skip_space(buffer, self.position, end))
         if self.position == end:
             return False
         if buffer[self.position] != LESS:

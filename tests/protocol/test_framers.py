@@ -16,6 +16,7 @@ from pyliteflux.config import FRAMINGS, Config
 from pyliteflux.errors import BadMessage, ConfigError, FrameTooLong, ProtocolError
 from pyliteflux.protocol import framers
 from pyliteflux.protocol.framers import (
+    MOST_SKIPPED,
     OVERHEAD,
     AfterCommand,
     BufferedFramer,
@@ -537,6 +538,71 @@ class Work(unittest.TestCase):
                 with self.subTest(name):
                     text = pattern if isinstance(pattern, str) else pattern.decode("latin-1")
                     self.assertIsNone(re.search(r"\)[*+]", text))
+
+
+class CStrings(unittest.TestCase):
+    def test_a_c_strings_end_is_no_part_of_json_or_xml_with_a_length(self) -> None:
+        """F6."""
+        stream = sized(b'{"a": 1}\0', b"<a/>\0\0\n", b"\xff\0")
+        frames = [json(b'{"a": 1}'), xml(b"<a/>"), binary(b"\xff\0")]
+        self.assertEqual(feed(make("length"), [stream]), frames)
+
+
+class Sentences(BufferedFramer):
+    """As anybody writes it first: blank lines and heartbeats are taken, and None is returned."""
+
+    def cut(self) -> Frame | None:
+        if self.buffer.startswith((b"\r\n", b"~")):
+            self.take(2 if self.buffer[0] == 13 else 1)
+            return None
+        end = self.find(b"\r\n")
+        return None if end < 0 else Frame("binary", self.take(end + 2)[:-2])
+
+
+class Skipping(FramerCase):
+    """F7: what `cut` takes without returning a message stalls no message behind it."""
+
+    STREAM = b"\r\n$GPGLL,1*4D\r\n~~\r\n$GPGGA\r\n\r\n~"
+
+    def test_a_message_behind_what_is_none_comes_at_once_wherever_tcp_cut(self) -> None:
+        self.check(Sentences, self.STREAM, [binary(b"$GPGLL,1*4D"), binary(b"$GPGGA")])
+
+    def test_the_end_of_the_stream_behind_what_is_none_is_no_error(self) -> None:
+        frames = [binary(b"$GPGLL,1*4D"), binary(b"$GPGGA")]
+        self.check(Sentences, self.STREAM, frames, eof=True)
+        self.check(Sentences, b"~~a", [BAD_BINARY], eof=True)
+
+    def test_it_does_not_count_for_the_limit(self) -> None:
+        framer = make(Sentences, max_message=10)
+        framer.receive_data(b"\r\n" + b"123\r\n" * 1000)
+        self.assertEqual(pump(framer), [binary(b"123")] * 1000)
+        framer.receive_data(b"~" + b"x" * 200)
+        self.assertEqual(pump(framer), [TOO_LONG])
+
+    def test_a_cut_that_takes_nothing_is_called_once(self) -> None:
+        calls: list[int] = []
+
+        class Waits(BufferedFramer):
+            def cut(self) -> Frame | None:
+                calls.append(len(self.buffer))
+                if len(calls) == 2:
+                    self.buffer += b"more"  # It must not go round for ever either.
+                return None
+
+        framer = make(Waits)
+        for count in (1, 2, 3):
+            framer.receive_data(b"a")
+            self.assertIsNone(framer.next_frame())
+            self.assertEqual(len(calls), count)
+
+    def test_a_flood_of_what_is_none_is_cut_into_turns(self) -> None:
+        framer = make(Sentences)
+        framer.receive_data(b"~" * (MOST_SKIPPED + 1) + b"a\r\n")
+        self.assertIsNone(framer.next_frame())
+        self.assertTrue(framer.has_more)
+        self.assertEqual(framer.next_frame(), binary(b"a"))
+        self.assertIsNone(framer.next_frame())
+        self.assertFalse(framer.has_more)
 
 
 class UserErrors(unittest.TestCase):

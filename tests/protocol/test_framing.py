@@ -136,6 +136,18 @@ STREAMS: list[tuple[str, bytes, list[object]]] = [
     ("tags that do not match are left to the parser", b"<a></b>", [xml(b"<a></b>")]),
     ("an unfinished document", b"<a><b></b>", []),
     (
+        "JSON ended by NUL",
+        b'{"a": 1}\0{"b": "x"}\0\0 \0{}\r\n\0',
+        [json(b'{"a": 1}'), json(b'{"b": "x"}'), json(b"{}")],
+    ),
+    (
+        "XML ended by NUL",
+        b"<a/>\0<b>x</b>\0\n\0<c/>",
+        [xml(b"<a/>"), xml(b"<b>x</b>"), xml(b"<c/>")],
+    ),
+    ("NUL before and behind lines", b"\0one\n\0two\r\n\0\0", [raw(b"one"), raw(b"two")]),
+    ("a NUL inside a line", b"a\0b\n", [raw(b"a\0b")]),
+    (
         "all formats in one stream",
         b'ping\n{"a": 1}\n<a/>\npong\r\n<a>1</a>{"b": [2]}last\n',
         [
@@ -233,6 +245,20 @@ class Splitting(StreamTest):
         for name, message, error in BAD:
             with self.subTest(name):
                 self.check(message + NEXT_LINE, [error, NEXT])
+
+    def test_where_messages_end_with_nul_a_bad_one_ends_there_too(self) -> None:
+        """F6, T5: in step at the next message, though there is no line end anywhere."""
+        for message, error in [
+            (b'{"a": 1]}', BAD_JSON),
+            (b'{"a": "b', BAD_JSON),
+            (b'{"a": "b\0c"}', BAD_JSON),
+            (b'{"a": ' + b"[" * 99, BAD_JSON),
+            (b"<!DOCTYPE a>", BAD_XML),
+            (b"<a/b>", BAD_XML),
+        ]:
+            with self.subTest(message):
+                stream = message + b'\0{"b": 2}\0<c/>\0'
+                self.check(stream, [error, json(b'{"b": 2}'), xml(b"<c/>")])
 
     def test_a_bad_message_takes_the_rest_of_its_line_with_it(self) -> None:
         self.check(b'{] {"a": 1} <a/> \r\n{"b": 2}', [BAD_JSON, json(b'{"b": 2}')])
@@ -460,6 +486,20 @@ class Limits(StreamTest):
         self.assertIsNone(framer.next_frame())
         self.assertEqual(framer.buffered, 0)
 
+    def test_nuls_without_an_end_are_refused_and_never_kept(self) -> None:
+        """``nc < /dev/zero``."""
+        framer = MessageFramer(max_message=1000)
+        for _ in range(10):
+            framer.receive_data(b"\0" * 50 + b"\n" + b"\0" * 50)
+            self.assertEqual(pump(framer), [])
+            self.assertEqual(framer.buffered, 0)
+        framer.receive_data(b"a\n")  # A message between them: all is well.
+        self.assertEqual(pump(framer), [raw(b"a")])
+        framer.receive_data(b"\0" * 1000)
+        self.assertEqual(pump(framer), [])
+        framer.receive_data(b"\0")
+        self.assertEqual(pump(framer), ["too long"])
+
     def test_nesting_at_the_limit_passes(self) -> None:
         for depth in (1, 2, 3, 64):
             array = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
@@ -507,7 +547,7 @@ class MidMessage(unittest.TestCase):
                 self.assertTrue(framer.is_mid_message)  # and after.
 
     def test_what_may_stand_between_messages_is_not(self) -> None:
-        for blank in (b"", b"\n", b" \t\r\n", BOM, b"\n" + BOM + b" \r\n"):
+        for blank in (b"", b"\n", b" \t\r\n", BOM, b"\n" + BOM + b" \r\n", b"\0", b"\0\n\0"):
             for message in (b"", b"a\n", b'{"a": 1}', b"<a/>"):
                 with self.subTest(message + blank):
                     framer = MessageFramer()
