@@ -257,6 +257,9 @@ SETTINGS: dict[str, Setting] = {
     "push_backlog": _row(
         100000, _count, _COUNT, "pushes on their way to the reactor; over it PoolFull"
     ),
+    "push_backlog_bytes": _row(
+        64 * MIB, _count, _BYTES, "the same pushes in bytes; one alone is always taken"
+    ),
     # Topics.
     "topic_history": _row(100, _count_or_off, "a whole number", "messages kept of each topic"),
     "topic_history_bytes": _row(MIB, _count, _BYTES, "messages kept of each topic, in bytes"),
@@ -385,6 +388,7 @@ class Config:
     ack_timeout: float
     max_pending_acks: int
     push_backlog: int
+    push_backlog_bytes: int
     topic_history: int
     topic_history_bytes: int
     topic_history_total: int

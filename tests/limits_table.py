@@ -361,11 +361,12 @@ LIMITS = (
         "pushes from many threads",
         "queued and announced, never sent by the caller; in order per caller; who pushes faster "
         "than the reactor delivers gets PoolFull",
-        {"push_backlog": 100000},
+        {"push_backlog": 100000, "push_backlog_bytes": 64 * MIB},
         (
             "end_to_end.test_push.TestWhereFrom",
             "end_to_end.test_push.TestOrder",
             f"{_LIMITS}.Pushes.test_who_pushes_faster_than_the_reactor_delivers_is_told",
+            f"{_LIMITS}.Pushes.test_what_waits_for_the_reactor_is_bounded_in_bytes_too",
         ),
     ),
     Limit(

@@ -24,7 +24,7 @@ from ..protocol.push import Announcement
 from ..push.push_queue import PushQueue
 from ..push.topics import Topics
 from ..reactor.loop import Reactor
-from ..reactor.transport import Transport
+from ..reactor.transport import PIECE_COST, Transport
 from ..reactor.workers import WorkerPool
 from ..why import CloseReason
 from .journal import Kind
@@ -59,6 +59,8 @@ class HttpStream:
         "_pull",
         "_last_write",
         "_is_over",
+        "_posted",
+        "_arrived",
         "_topics",
         "_queue",
         "_note",
@@ -104,6 +106,8 @@ class HttpStream:
         self._pull: StreamPull | None = None
         self._last_write = reactor.now
         self._is_over = False
+        # Bytes of events, and what each costs: given to us (its senders), come here (reactor).
+        self._posted = self._arrived = 0
         self.sent = 0  # Bytes of content.
 
     @property
@@ -234,19 +238,31 @@ class HttpStream:
         self._on_end(is_complete)
 
     def _deliver(self, data: bytes | None) -> None:
-        """Any thread: an event to send, or None: the stream has been closed."""
+        """Any thread, one at a time: an event to send, or None: the stream has been closed.
+
+        What is on its way here counts as what waits here does. Once it is too much this stream
+        will be cut, and nothing more is queued for it, however fast its sender is.
+        """
+        if data is not None:
+            if self._posted - self._arrived > self._config.event_buffer:
+                return
+            self._posted += len(data) + PIECE_COST
         try:
             self._reactor.call_soon_threadsafe(self._on_event, data)
         except ReactorClosed:
             pass
 
     def _on_event(self, data: bytes | None) -> None:
+        limit = self._config.event_buffer
+        is_overrun = self._posted - self._arrived > limit
+        if data is not None:
+            self._arrived += len(data) + PIECE_COST
         if self._is_over:
             return
-        if data is None:
+        if data is None and not is_overrun:
             self._disconnect()
             self._end(True)
-        elif self._transport.size + len(data) > self._config.event_buffer:
+        elif data is None or is_overrun or self._transport.size + len(data) > limit:
             self._note(Kind.PUSH_DROPPED, "event_buffer")
             self._transport.abort(CloseReason.SLOW_CLIENT)
         else:

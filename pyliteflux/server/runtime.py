@@ -128,6 +128,10 @@ class Runtime:
                 sock.close()
             raise
         self._burst = Burst(reactor, hub)
+        # Bytes of pushes: given to us (any thread, under the lock), and handed on (reactor thread).
+        # An RLock: a finalizer that pushes may run in between.
+        self._posting = threading.RLock()
+        self._posted_bytes = self._delivered_bytes = 0
         self.workers = pool_factory(
             reactor,
             "worker",
@@ -418,25 +422,40 @@ class Runtime:
 
     def push(self, frame: PushFrame, client_id: str | None) -> None:
         """Have the reactor deliver a push. Raises PoolFull, and ReactorClosed after the end."""
-        self._check_backlog()
-        self.reactor.call_soon_threadsafe(self._burst.push, frame, client_id, sender())
+        self._post(len(frame.json), self._burst.push, frame, client_id, sender())
 
     def push_acked(self, frame: PushFrame, ack: Ack, timeout: float) -> None:
         """Have the reactor deliver a push that is to be acknowledged. Raises as `push` does."""
-        self._check_backlog()
         deliver = self._hub.deliver_acked
-        self.reactor.call_soon_threadsafe(self._burst.after, deliver, frame, ack, timeout)
+        self._post(len(frame.json), self._burst.after, deliver, frame, ack, timeout)
 
     def publish(self, topic: str, data: bytes) -> None:
         """Have the reactor deliver a topic's message. Raises as `push` does."""
-        self._check_backlog()
-        self.reactor.call_soon_threadsafe(self._burst.after, self._topics.publish, topic, data)
+        self._post(len(data), self._burst.after, self._topics.publish, topic, data)
 
-    def _check_backlog(self) -> None:
-        # Who pushes faster than the reactor delivers must hear of it, or the inbox would be
-        # the one buffer without a limit.
-        if self.reactor.backlog >= self._config.push_backlog:
-            raise PoolFull(f"{self._config.push_backlog} pushes wait for the reactor already")
+    def _post(self, size: int, callback: Callable[..., object], *args: Any) -> None:
+        """Have the reactor make a call that delivers so many bytes. Raises as `push` does.
+
+        Who pushes faster than the reactor delivers must hear of it, or the inbox would be the one
+        buffer without a limit: neither of calls, nor of the bytes that they hold.
+        """
+        config = self._config
+        if self.reactor.backlog >= config.push_backlog:
+            raise PoolFull(f"{config.push_backlog} pushes wait for the reactor (push_backlog)")
+        with self._posting:
+            waiting = self._posted_bytes - self._delivered_bytes
+            if waiting and waiting + size > config.push_backlog_bytes:
+                raise PoolFull(
+                    f"pushes of {waiting} bytes wait for the reactor, and {size} more are over "
+                    f"push_backlog_bytes"
+                )
+            self._posted_bytes += size
+        self.reactor.call_soon_threadsafe(self._deliver_posted, size, callback, args)
+
+    def _deliver_posted(self, size: int, callback: Callable[..., object], args: Any) -> None:
+        """Reactor thread."""
+        self._delivered_bytes += size
+        callback(*args)
 
     def disconnect(self, client_id: str, text: str) -> None:
         """Have the reactor end a client's connection. Raises ReactorClosed after the end."""

@@ -385,7 +385,8 @@ class Server:
         unknown id, and while the server does not run. ack: return an `Ack` instead, which the
         client completes with ``{"ack": id}`` within ack_timeout seconds (by default the
         setting of this name); to one client only. Raises TypeError or ValueError for a message
-        that JSON cannot write, PoolFull over push_backlog or max_pending_acks.
+        that JSON cannot write, PoolFull over push_backlog, push_backlog_bytes or
+        max_pending_acks.
         """
         if ack:
             return self._push_acked(message, client_id, ack_timeout)
@@ -435,7 +436,7 @@ class Server:
         Any thread; never blocks. Returns the number of subscribers it was queued to: 0 while
         the server does not run. Messages of one thread stay in order, and each is numbered.
         Raises TypeError or ValueError for a message that JSON cannot write or a topic that
-        cannot be one, PoolFull over push_backlog.
+        cannot be one, PoolFull over push_backlog or push_backlog_bytes.
         """
         data = dumps(message, self.config.json_default)
         _check_topic(topic)

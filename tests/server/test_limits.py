@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 from unittest import mock
 
-from pyliteflux import HTTPError, Middleware, Router, StreamResponse
+from pyliteflux import EventStream, HTTPError, Middleware, Router, StreamResponse
 from pyliteflux.channels.stream_pull import StreamPull
 from pyliteflux.errors import BodyTooLarge, HeadTooLarge, PoolFull
 from pyliteflux.protocol.http_body import WIRE_ALLOWANCE, WIRE_FACTOR, ChunkedBody
@@ -773,6 +773,36 @@ class Pushes(LimitCase):
         simulation.settle()
         self.assertEqual(len(peer.take().splitlines()), 10)
         self.assertEqual(server.push_message("again"), 1)
+
+    def test_what_waits_for_the_reactor_is_bounded_in_bytes_too(self) -> None:
+        """X2: `push_backlog` of them may be a megabyte each."""
+        simulation, peer = self.connect(push_backlog_bytes=10_000)
+        server = simulation.server
+        self.assertEqual(server.push_message("x" * 20_000), 1, "one alone is taken, or never")
+        for send in (server.push_message, lambda message: server.publish("topic", message)):
+            with self.assertRaisesRegex(PoolFull, "push_backlog_bytes"):
+                send("x")
+        simulation.settle()
+        for _ in range(9):
+            server.push_message("x" * 1000)
+        with self.assertRaises(PoolFull):
+            server.push_message("x" * 1000)
+        simulation.settle()
+        self.assertEqual(len(peer.take().splitlines()), 10)
+        self.assertEqual(server.push_message("again"), 1)
+
+    def test_who_sends_events_faster_than_the_reactor_takes_them_fills_no_inbox(self) -> None:
+        """X2: of an EventStream no more is on its way than event_buffer, then it is cut."""
+        stream = EventStream()
+        self.router.register("/events")(lambda request: stream)
+        simulation = self.simulate(event_buffer=10_000)
+        peer = self.ask(simulation, GET.replace(b"/ ", b"/events "))
+        for _ in range(1000):
+            stream.send("x" * 1000)
+        self.assertLessEqual(simulation.reactor.backlog, 11)
+        simulation.settle()
+        self.assertTrue(peer.saw_reset)
+        self.assertFalse(stream.send("x"))
 
     def test_an_ack_has_its_time_and_not_a_moment_less(self) -> None:
         simulation, peer = self.connect(ack_timeout=30.0)
