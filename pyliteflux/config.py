@@ -135,6 +135,12 @@ SETTINGS: dict[str, Setting] = {
     # How it shows itself.
     "info": _row(True, _flag, _FLAG, "the framework's own console lines"),
     "access_log": _row(True, _flag, _FLAG, "a console line for each request, with info"),
+    "log_queue_limit": _row(
+        10_000,
+        _count,
+        _COUNT,
+        "log lines that wait to be written; over it they are dropped, with a count",
+    ),
     "debug": _row(False, _flag, _FLAG, "development only: tracebacks to the client, thread checks"),
     "trace": _row(False, _flag, _FLAG, "print each hop of a request: thread, module, what"),
     "log_colors": _row(
@@ -338,6 +344,7 @@ class Config:
     backlog: int
     info: bool
     access_log: bool
+    log_queue_limit: int
     debug: bool
     trace: bool
     log_colors: str

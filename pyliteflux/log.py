@@ -14,8 +14,8 @@ Chapter: docs/running.md.
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import os
 import re
 import sys
 import threading
@@ -26,7 +26,7 @@ from contextvars import copy_context
 from types import FrameType
 from typing import Any, TextIO
 
-from .log_writer import LogWriter, forget_in_child
+from .log_writer import LOOK_AGAIN, PATIENCE, LogWriter, forget_in_child
 
 application = logging.getLogger("pyliteflux.app")
 
@@ -125,13 +125,18 @@ def _emit(
         _tag_with_request_id(record)
         record.msg = _text_of(record)  # Now: what the arguments say may change, or be given back.
         record.args = None
+        kept: Any = not logger.disabled and logger.filter(record)  # From 3.12 on maybe another.
+        if not kept:
+            return
+        if isinstance(kept, logging.LogRecord):
+            record = kept
         if writer.backlog < KEPT_WHOLE:
-            job: _Write = copy_context().run, logger.handle, record
+            job: _Write = copy_context().run, logger.callHandlers, record
         else:
             if record.exc_info:
                 record.exc_text = _trace_of(record)
                 record.exc_info = None
-            job = _call, logger.handle, record
+            job = _call, logger.callHandlers, record
         writer.put(_write, job)
     except KeyboardInterrupt:
         raise
@@ -201,6 +206,11 @@ def _report_dropped(count: int) -> None:
 
 writer = LogWriter(_report_dropped)
 forget_in_child(writer)
+
+
+def write_later(write: Callable[[Any], object], argument: Any) -> bool:
+    """Have ``write(argument)`` called where it may block; return False where there is no room."""
+    return writer.offer(_write, (_call, write, argument))
 
 
 class _OneLine:
@@ -320,6 +330,67 @@ def _tag_with_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
+class _NoLock:
+    """In place of a handler's lock: `logging.shutdown` takes that, and would wait for ever."""
+
+    def acquire(self) -> None:
+        """Nothing is locked."""
+
+    def release(self) -> None:
+        """Nothing is locked."""
+
+    def __enter__(self) -> None:
+        """Nothing is locked."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is locked."""
+
+
+class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to standard error so that a reader who hangs does not keep the process from its end.
+
+    Past the file object: it would be locked by the thread that is stuck in it, and the
+    interpreter flushes it at exit.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._order = threading.Lock()
+        is_plain = stream is sys.__stderr__ and os.name == "posix"
+        self._fd = stream.fileno() if is_plain else -1
+
+    def createLock(self) -> None:
+        """Return to `logging` what it may hold for as long as it likes."""
+        self.lock = _NoLock()  # type: ignore[assignment]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            self.write(self.format(record) + self.terminator)
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+    def write(self, text: str) -> None:
+        """Write lines. They do not get between each other."""
+        is_mine = self._order.acquire(timeout=PATIENCE)
+        try:
+            if self._fd < 0 or self.stream.closed:
+                self.stream.write(text)
+                self.stream.flush()
+                return
+            data = text.encode(self.stream.encoding or "utf-8", "backslashreplace")
+            while data:
+                try:
+                    data = data[os.write(self._fd, data) :]
+                except BlockingIOError:  # Somebody shares our terminal and has set O_NONBLOCK.
+                    time.sleep(LOOK_AGAIN)
+        finally:
+            if is_mine:
+                self._order.release()
+
+
 class Console:
     """The console output of running servers: attached while at least one of them runs.
 
@@ -331,12 +402,18 @@ class Console:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # start() may be called from any thread
         self._servers: list[bool] = []
-        self._handler: logging.Handler | None = None
+        self._handler: _ConsoleHandler | None = None
         self._levels: tuple[int, int] | None = None
         self._is_pinned = False  # The user has logged outside any server: the handler stays.
 
-    def attach(self, info: bool, colours: str = "auto", debug: bool = False) -> None:
-        """Note one more running server. colours: "auto", "always" or "never"."""
+    def attach(
+        self, info: bool, colours: str = "auto", debug: bool = False, limit: int = 10_000
+    ) -> None:
+        """Note one more running server, on its reactor thread.
+
+        colours: "auto", "always" or "never". limit: lines that may wait to be written.
+        """
+        writer.start(limit)
         with self._lock:
             self._servers.append(info)
             if self._levels is None:
@@ -363,12 +440,16 @@ class Console:
         if stream is None or getattr(stream, "closed", False):
             return  # ``2>&-``, pythonw, a window without a console: there is nobody to tell.
         coloured = colours == "always" or (colours == "auto" and stream.isatty())
-        self._handler = logging.StreamHandler(stream)
+        self._handler = _ConsoleHandler(stream)
         self._handler.setFormatter(_LineFormatter(coloured))
         package.addHandler(self._handler)
 
-    def detach(self, info: bool) -> None:
-        """Note that a server has stopped; the last one takes the handler with it."""
+    def detach(self, info: bool, limit: int = 10_000) -> None:
+        """Note that a server has stopped; the last one takes the handler with it.
+
+        With the arguments, and on the thread, of `attach`. What has been logged is written first.
+        """
+        writer.stop(limit)
         with self._lock:
             if info in self._servers:  # Else `attach` failed.
                 self._servers.remove(info)
@@ -394,7 +475,7 @@ class Console:
         handler = self._handler
         package = logging.getLogger("pyliteflux")
         if (
-            isinstance(handler, logging.StreamHandler)
+            handler is not None
             and package.handlers == [handler]
             and not (
                 access.logger.handlers or framework.logger.handlers or logging.getLogger().handlers
@@ -402,9 +483,7 @@ class Console:
         ):
             now = time.strftime("%H:%M:%S")
             text = "".join(f"{now} INFO [{request_id}] {line}\n" for line, request_id in lines)
-            with handler.lock or contextlib.nullcontext():
-                handler.stream.write(text)
-                handler.flush()
+            handler.write(text)
             return
         for line, request_id in lines:
             access.info("%s", line, extra={"request_id": request_id})

@@ -142,7 +142,8 @@ class LogWriter:
         Waits until everything is written, but no longer than for `PATIENCE`.
         """
         with self._lock:
-            self._users.remove(limit)
+            if limit in self._users:  # Else `start` was never reached.
+                self._users.remove(limit)
             self._limit = max(self._users, default=0)
             self._reactors.discard(threading.get_ident())
             line = self._line
@@ -153,15 +154,22 @@ class LogWriter:
         line.thread.join(PATIENCE)
 
     def put(self, write: Callable[[Any], object], argument: Any) -> None:
-        """Have ``write(argument)`` called. It must not raise."""
+        """Have ``write(argument)`` called, or count it as dropped. It must not raise."""
+        if not self.offer(write, argument):
+            line = self._line
+            if line is not None:
+                line.dropped += 1
+
+    def offer(self, write: Callable[[Any], object], argument: Any) -> bool:
+        """Have ``write(argument)`` called; return False where there is no room for it."""
         line = self._line
         if line is None or line.thread.ident == threading.get_ident():
             write(argument)
-            return
+            return True
         if len(line.queue) >= self._limit and not self._has_room(line):
-            line.dropped += 1
-            return
+            return False
         line.put((write, argument))
+        return True
 
     def _has_room(self, line: _Line) -> bool:
         """Wait for room, where one may wait and the writer gets on."""

@@ -556,6 +556,15 @@ LIMITS = (
         {"ack_timeout": 30.0, "max_pending_acks": 1000},
         (f"{_LIMITS}.Pushes",),
     ),
+    Limit(
+        43,
+        "a log that nobody reads, or a log handler that blocks",
+        "lines are written by a thread of their own; over so many that wait they are dropped and "
+        "counted: by the reactor at once, by other threads where the writer is stuck; the end of "
+        "a run waits a second for the rest",
+        {"log_queue_limit": 10_000},
+        ("test_log_writer.Writing", f"{_SERVER}.StuckLogTests"),
+    ),
 )
 
 ADVISORIES = (

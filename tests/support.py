@@ -397,19 +397,25 @@ class LogCapture(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self._changed = threading.Condition()
-        self.records: list[logging.LogRecord] = []
+        self._records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
         with self._changed:
-            self.records.append(record)
+            self._records.append(record)
             self._changed.notify_all()
+
+    @property
+    def records(self) -> list[logging.LogRecord]:
+        """All that has been logged: what a server logs is written by a thread of its own."""
+        writer.flush(DEADLINE)
+        return self._records
 
     def lines(self, level: int = logging.DEBUG) -> list[str]:
         """Return the messages from this level up, each with its traceback if it has one."""
-        writer.flush(DEADLINE)  # What a server has logged is written by a thread of its own.
+        writer.flush(DEADLINE)
         with self._changed:
-            return [_text(record) for record in self.records if record.levelno >= level]
+            return [_text(record) for record in self._records if record.levelno >= level]
 
     def find(self, text: str, level: int = logging.DEBUG) -> list[str]:
         """Return the messages that hold this text."""
@@ -419,7 +425,7 @@ class LogCapture(logging.Handler):
         """Return the first message that holds this text; fail where none comes."""
         with self._changed:
             self._changed.wait_for(
-                lambda: any(text in _text(record) for record in self.records), timeout
+                lambda: any(text in _text(record) for record in self._records), timeout
             )
         found = self.find(text)
         if not found:

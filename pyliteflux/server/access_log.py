@@ -1,8 +1,8 @@
 """One line per request, written where it cannot hold anybody up.
 
-The rule: the reactor only notes that a request has ended. Formatting and writing happen on a
-worker, a batch at a time, because a terminal or a pipe that nobody reads would otherwise stop
-the loop. What is not written fast enough is counted, not kept.
+The rule: the reactor only notes that a request has ended. Formatting and writing happen on the
+thread that writes the log, a batch at a time, because a terminal or a pipe that nobody reads
+would otherwise stop the loop. What is not written fast enough is counted, not kept.
 
 Chapter: docs/running.md.
 """
@@ -12,30 +12,29 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ..errors import PoolFull, ReactorClosed
 from ..log import access as log
-from ..log import console, escape
+from ..log import console, escape, write_later
 from ..reactor.loop import Reactor
-from ..reactor.workers import WorkerPool
-
-MAX_LINES = 10_000  # Lines that wait to be written. Beyond it the newest are dropped.
 
 BATCH = 256  # Lines written at once.
 
 
 class AccessLog:
-    """Notes ended requests, and has a worker of `pool` write them. Reactor thread."""
+    """Notes ended requests, and has them written. Reactor thread, but for `_write_all`.
 
-    def __init__(self, reactor: Reactor, pool: WorkerPool) -> None:
+    limit: lines that wait to be written. Beyond it the newest are dropped.
+    """
+
+    def __init__(self, reactor: Reactor, limit: int) -> None:
         self._reactor = reactor
-        self._pool = pool
-        self._lines: deque[tuple[Any, ...]] = deque()  # Appended here, popped by the worker.
+        self._limit = limit
+        self._lines: deque[tuple[Any, ...]] = deque()  # Appended here, popped by the writer.
         self._dropped = 0
-        self._is_writing = False
+        self._is_announced = False
 
     def note(self, request: Any, status: int, size: int) -> None:
         """A request has been answered. size: bytes of content."""
-        if len(self._lines) >= MAX_LINES:
+        if len(self._lines) >= self._limit:
             self._dropped += 1
             return
         milliseconds = (self._reactor.now - request.started) * 1000
@@ -45,28 +44,25 @@ class AccessLog:
         # What the line says, and not the request: with it its body would wait to be written.
         asked = request.method, request.target
         self._lines.append((who, *asked, status, size, milliseconds, request.request_id))
-        if not self._is_writing:
-            self._is_writing = True
+        if not self._is_announced:
+            self._is_announced = True
             self._reactor.call_at_turn_end(self._write)
 
     def _write(self) -> None:
-        try:
-            self._pool.submit(write_lines, self._lines, self._on_written)
-        except (PoolFull, ReactorClosed):
-            self._is_writing = False
+        if not write_later(self._write_all, None):
+            self._is_announced = False  # With the next line, then.
 
-    def _on_written(self, _: Any) -> None:
-        self._is_writing = False
+    def _write_all(self, _: None) -> None:
+        """On the writer's thread."""
+        self._is_announced = False  # Before we look: what is noted from now on has its own job.
+        write_lines(self._lines)
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             log.warning("%d access lines were dropped: they were not written fast enough", dropped)
-        if self._lines:
-            self._is_writing = True
-            self._write()
 
 
 def write_lines(waiting: deque[tuple[Any, ...]]) -> None:
-    """Write every line that waits. On a worker."""
+    """Write every line that waits."""
     lines = []
     while waiting:
         who, method, target, status, size, milliseconds, request_id = waiting.popleft()

@@ -197,7 +197,7 @@ class Runtime:
 
     def log_requests(self) -> None:
         """Write a line for each request from now on."""
-        note = AccessLog(self.reactor, self.cleanup).note
+        note = AccessLog(self.reactor, self._config.log_queue_limit).note
         self.http.on_finished = self.tcp.on_finished = note
 
     def log_limits(self) -> None:

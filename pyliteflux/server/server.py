@@ -282,14 +282,15 @@ class Server:
 
     def _serve(self, runtime: Runtime, on_begin: Callable[[], object] = lambda: None) -> None:
         """Run the loop to its end, and give everything back, however far it has come."""
-        info = self.config.info
+        config = self.config
+        info, limit = config.info, config.log_queue_limit
         try:
-            console.attach(info, self.config.log_colors, self.config.debug)
+            console.attach(info, config.log_colors, config.debug, limit)
             self._turn(runtime, on_begin)
         finally:
             self._end(runtime)
             log.info("stopped")
-            console.detach(info)
+            console.detach(info, limit)
 
     def _end(self, runtime: Runtime) -> None:
         """Give everything back; from now on the server does not run."""

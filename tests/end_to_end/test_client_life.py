@@ -105,7 +105,7 @@ class TestLeaving(LifeTestCase):
         client.send("x" * 2000)
         client.read_line()
         client.close()
-        self.expect_left(client, "PROTOCOL_ERROR")
+        self.expect_left(client, "TOO_LARGE")
         client = self.join(server)
         stop(server)
         self.expect_left(client, "SHUTDOWN")

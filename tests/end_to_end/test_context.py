@@ -13,7 +13,7 @@ import threading
 from typing import Any
 
 from pyliteflux import Logger, Middleware, g
-from pyliteflux.log import _LineFormatter
+from pyliteflux.log import _LineFormatter, writer
 from tests.support import DEADLINE, RunningThread, ServerTestCase, wait_for, wait_until
 
 
@@ -332,6 +332,7 @@ class TestRequestId(ServerTestCase):
         self.router.get("/")(lambda request: Logger.info("hello"))
         server = self.serve()
         request_id = self.connect(server).get("/").get("X-Request-ID")
+        writer.flush(DEADLINE)
         self.assertRegex(stream.getvalue(), rf"INFO \[{re.escape(str(request_id))}\] hello\n")
 
 

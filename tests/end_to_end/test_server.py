@@ -16,10 +16,11 @@ from typing import Any
 from unittest import mock
 
 import pyliteflux
-from pyliteflux import ConfigError, Logger, Route, Router, Server
+from pyliteflux import ConfigError, Logger, Route, Router, Server, g
 from pyliteflux.reactor.watchdog import Watchdog
 from pyliteflux.server import server as server_module
 from tests.support import (
+    DEADLINE,
     ROOT,
     Client,
     Program,
@@ -744,6 +745,120 @@ with Server(router=router, http_port=0, tcp_port=0) as server:
                 cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60,
             )  # fmt: skip
             self.assertEqual((done.returncode, done.stdout), (0, "500\n500\n404\n"))
+
+
+class StuckLogTests(ServerTestCase):
+    """X2: a log that nobody reads holds the thread that writes it, and nobody else."""
+
+    def setUp(self) -> None:
+        super().setUp()
+
+        @self.router.register("/fails")
+        @self.router.register("/fails-inline", blocking=False)
+        def fails(request: Any) -> Any:
+            Logger.info("the user's %s", request.path_params)
+            raise ValueError(request.query_string)
+
+        self.router.register("/up")(lambda request: "up")
+
+    def stick(self) -> tuple[threading.Event, threading.Event]:
+        """Add a handler that is stuck; return what says that it is, and what frees it."""
+        is_stuck, may_go_on = threading.Event(), threading.Event()
+
+        class Stuck(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                is_stuck.set()
+                wait_for(may_go_on, "the log is read again")
+
+        handler, logger = Stuck(), logging.getLogger("pyliteflux")
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        self.addCleanup(may_go_on.set)
+        return is_stuck, may_go_on
+
+    def test_more_failures_than_there_are_workers(self) -> None:
+        """`stderr_stuck`: on the reactor thread and on workers; all lines are there later."""
+        server = self.serve(worker_threads=2, access_log=True, info=True)
+        is_stuck, may_go_on = self.stick()
+        for number in range(20):
+            for path in ("/fails", "/fails-inline"):
+                answer = fetch(server, "GET", f"{path}?number={number}")
+                self.assertEqual(answer.status, 500)
+        self.assertEqual(fetch(server, "GET", "/up").text, "up")
+        wait_for(is_stuck, "the handler is stuck")
+        may_go_on.set()
+        text = "\n".join(self.logs.lines())
+        places = [text.index(f"number={number}\n") for number in range(20)]
+        self.assertEqual(places, sorted(places))
+        self.assertEqual(text.count("Traceback"), 40)
+        self.assertEqual(text.count("the user's"), 40)
+        self.assertEqual(text.count('" 500 '), 40)
+
+    def test_what_does_not_fit_is_counted(self) -> None:
+        server = self.serve(log_queue_limit=3, access_log=False)
+        is_stuck, may_go_on = self.stick()
+        for _ in range(20):
+            self.assertEqual(fetch(server, "GET", "/fails-inline").status, 500)
+        wait_for(is_stuck, "the handler is stuck")
+        may_go_on.set()
+        found = self.logs.wait_for("log lines were dropped")
+        self.assertRegex(found, "^[0-9]+ log lines were dropped")
+
+    def test_handlers_and_filters_see_what_they_did(self) -> None:
+        """The exception, the thread, the place, and what is the request's: `g`."""
+        seen = []
+
+        class Filter(logging.Filter):
+            def filter(self, record: logging.LogRecord) -> bool:
+                seen.append((record.threadName, record.funcName, g.user, record.exc_info))
+                return True
+
+        @self.router.register("/user")
+        def handler(request: Any) -> Any:
+            g.user = "ada"
+            try:
+                raise ValueError("inside")
+            except ValueError:
+                Logger.exception("failed")
+            return "up"
+
+        handler_, logger = logging.NullHandler(), logging.getLogger("pyliteflux.app")
+        handler_.handle = Filter().filter  # type: ignore[assignment,method-assign]
+        logger.addHandler(handler_)
+        self.addCleanup(logger.removeHandler, handler_)
+        server = self.serve()
+        self.assertEqual(fetch(server, "GET", "/user").text, "up")
+        self.logs.wait_for("failed")
+        ((thread, function, user, exc_info),) = seen
+        self.assertRegex(thread or "", "^pyliteflux-worker-")
+        self.assertEqual((function, user), ("handler", "ada"))
+        self.assertIsInstance((exc_info or (None, None))[1], ValueError)
+
+    @posix_only
+    def test_a_pipe_that_nobody_reads(self) -> None:
+        """`stderr_stuck`: it serves, and a signal ends it in good order."""
+        source = (
+            PROGRAM.replace("info=False", "info=True")
+            + """
+@router.register("/fails")
+@router.register("/fails-inline", blocking=False)
+def fails(request):
+    Logger.error("x" * 1000)
+    1 / 0
+
+run(worker_threads=2)
+print("ended", flush=True)
+"""
+        )
+        with Program(source) as process:
+            port = int(process.read_line())
+            with Client(("127.0.0.1", port)) as client:
+                for _ in range(100):  # 64 KiB fill the pipe.
+                    for path in ("/fails", "/fails-inline", "/nowhere"):
+                        self.assertGreaterEqual(client.get(path).status, 404)
+            process.signal(signal.SIGTERM)
+            self.assertEqual(process.read_line(), "ended")
+            self.assertEqual(process.process.wait(DEADLINE), 0)
 
 
 class ConsoleTests(unittest.TestCase):

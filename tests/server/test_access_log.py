@@ -186,7 +186,7 @@ class Writing(unittest.TestCase):
     def test_a_line_keeps_no_request(self) -> None:
         """X2: nor its body, while it waits to be written."""
         with Simulation() as simulation:
-            log = AccessLog(simulation.reactor, simulation.pools["cleanup"])
+            log = AccessLog(simulation.reactor, 10)
             request = HTTPRequest("POST", '/a\x1b"b', body=b"x", client_address=("a", 1))
             request.started = simulation.reactor.now
             log.note(request, 200, 5)

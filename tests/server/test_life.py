@@ -253,11 +253,11 @@ class Leaving(LifeTestCase):
             self.expect(simulation, peer, "IDLE_TIMEOUT")
             self.assertEqual(lines(peer.take())[0]["reason"], "idle")
 
-    def test_it_breaks_the_protocol(self) -> None:
+    def test_its_message_is_too_large(self) -> None:
         with self.begin(tcp_max_message=100) as simulation:
             peer = self.connect(simulation)
             peer.send(b"x" * 200)
-            self.expect(simulation, peer, "PROTOCOL_ERROR")
+            self.expect(simulation, peer, "TOO_LARGE")
 
     def test_its_message_does_not_come_to_an_end(self) -> None:
         with self.begin(tcp_message_timeout=3.0) as simulation:

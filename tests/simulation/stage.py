@@ -16,11 +16,13 @@ import types
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from pyliteflux.app import body_stream, context
 from pyliteflux.channels.http_channel import HttpChannel
 from pyliteflux.channels.message_channel import MessageChannel
 from pyliteflux.log import console
+from pyliteflux.log_writer import LogWriter
 from pyliteflux.push.hub import Hub
 from pyliteflux.push.topics import Topics
 from pyliteflux.reactor import loop, transport, waker
@@ -86,6 +88,9 @@ class LogWatch(logging.Handler):
         self._propagates, logger.propagate = logger.propagate, False
         logger.addHandler(self)
         self._servers = len(console._servers)
+        # A line is written where it is logged: there is one thread less to wait for.
+        self._no_writer = mock.patch.object(LogWriter, "start", lambda writer, limit: None)
+        self._no_writer.start()
 
     def end(self) -> None:
         """Give it back."""
@@ -95,6 +100,7 @@ class LogWatch(logging.Handler):
         # A world may end with its server, whose last word to the console is then never said.
         while len(console._servers) > self._servers:
             console.detach(console._servers[-1])
+        self._no_writer.stop()
 
     def emit(self, record: logging.LogRecord) -> None:
         """A line of the server's log."""
