@@ -290,7 +290,8 @@ class Pipeline:
             raise
         except BaseException as error:  # Neither a sys.exit() nor a CancelledError ends us or M4.
             failed = True
-            value = self._value_of_error(request, error)
+            what = _what_failed(request, error) if type(value) is tuple else "failed"
+            value = self._value_of_error(request, error, what)
         request.has_returned = True
         if request.has_bg:  # Not asked for by most: `bg` is lazy.
             request.bg.drop() if failed else request.bg.release()

@@ -15,8 +15,9 @@ from math import inf
 from typing import Any
 
 from ..app.body_stream import BodyStream
+from ..app.pipeline import refusal_route
 from ..app.request import HTTPRequest, Request
-from ..app.response import HTTPResponse, StreamResponse
+from ..app.response import JSON, HTTPResponse, StreamResponse
 from ..app.routing import Route
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed
 from ..headers import date_field
@@ -382,8 +383,13 @@ class HttpChannel(Channel):
         allow = ", ".join(sorted(METHODS))
         self.respond(HTTPResponse(b"", 204, {"Allow": allow}))
 
-    def _dispatch(self, request: HTTPRequest, route: Route) -> None:
-        """A request is whole (or streams): hand it to its route."""
+    def _dispatch(
+        self, request: HTTPRequest, route: Route, unheard: HTTPResponse | None = None
+    ) -> None:
+        """A request is whole (or streams, or is refused): hand it to its route.
+
+        unheard: what answers it where no worker is free, instead of a 503.
+        """
         service = self._service
         request._make_bg = service.make_bg
         request.started = now = service.reactor.now
@@ -395,7 +401,7 @@ class HttpChannel(Channel):
             run(service.submit, service.handle, request, self)
         except PoolFull:
             self.note(Kind.NO_ROOM, "worker_queue_limit or worker_queue_timeout")
-            self.respond(plain_error(503, {"Retry-After": "1"}))
+            self.respond(unheard or plain_error(503, {"Retry-After": "1"}))
 
     # --- a body that is read by the handler
 
@@ -568,11 +574,18 @@ class HttpChannel(Channel):
         text = f"{error.status} {error}"
         self.note(Kind.REFUSED, f"{text} ({error.setting})" if error.setting else text)
         self._body = None
-        self._answer_unread(error.status, str(error))
-        if error.status == 408:
-            self._close(CloseReason.READ_TIMEOUT)
-        else:
-            self._close(_reason_of(error))
+        request = self._request
+        reason = CloseReason.READ_TIMEOUT if error.status == 408 else _reason_of(error)
+        if request is None:  # Its head is not whole: nobody knows what was asked, and by whom.
+            self._answer_unread(error.status, str(error))
+            self._close(reason)
+            return
+        # As a 404 it passes the middlewares (M4), or a browser would hide it from its script.
+        self._release_body()
+        self._cause = reason  # The machine is dead, so the connection ends with the answer.
+        request.route = route = refusal_route(HTTPError(error.status, str(error)))
+        body = dumps({"error": str(error)})
+        self._dispatch(request, route, HTTPResponse(body, error.status, None, JSON))
 
     def _answer_unread(self, status: int, text: str, fields: str = "") -> None:
         """Answer what no handler has seen, as the last answer of this connection."""

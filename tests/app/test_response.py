@@ -209,6 +209,7 @@ class ReturnValueTests(unittest.TestCase):
                 self.assertEqual(response.status, 500)
                 (line,) = logs.lines(logging.ERROR)
                 self.assertIn(says, line)
+                self.assertIn("handler (", line)  # X1: and where it was written.
 
     def test_what_json_cannot_say_is_a_500(self) -> None:
         """A1."""

@@ -8,6 +8,7 @@ Chapter: docs/middleware.md.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import tempfile
@@ -32,7 +33,7 @@ from pyliteflux import (
     TimingMiddleware,
 )
 from pyliteflux.headers import MutableHeaders
-from tests.support import CutShort, Response, ServerTestCase, wait_for
+from tests.support import CutShort, Response, ServerTestCase, wait_for, wait_until
 
 ORIGIN = "https://app.example"
 ASKS = {"Origin": ORIGIN, "Accept-Encoding": "gzip"}
@@ -405,6 +406,91 @@ class TestAnErrorBehindTheMiddlewares(AnswersTestCase):
         self.router.get("/")(lambda request: (begun, {"X-Bad": "a\nb"}))
         self.assertEqual(self.answer(self.serve(), "/").status, 500)
         wait_for(closed, "the end of the generator")
+
+
+class TestARefusalOfAKnownRequest(AnswersTestCase):
+    """A request whose head was whole is refused by way of the middlewares (M4), as a 404 is."""
+
+    CHUNKED = {"Transfer-Encoding": "chunked", **ASKS}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.called: list[str] = []
+
+        @self.router.register("/up", "POST", max_body=1000)
+        def handler(request: Any) -> Any:
+            self.called.append(request.path)
+
+    def refused(self, server: Server, data: bytes, fields: dict[str, str]) -> Response:
+        """Send a request and perhaps more than is taken; return the answer, the last one."""
+        client = self.connect(server)
+        client.send_request("POST", "/up", fields=fields)
+        with contextlib.suppress(ConnectionError):
+            client.send(data)
+        response = client.read_response()
+        self.assertEqual(response.get("Connection"), "close")
+        client.expect_end()
+        return response
+
+    def test_it_has_their_fields(self) -> None:
+        """A 413 by its length or by its chunks, a 400 in the body: a browser shows which it is."""
+        server, notes = self.site(), Notes()
+        server.add_middleware(notes)
+        length = {"Content-Length": "5000000", **ASKS}
+        for data, fields, status in (
+            (b"", length, 413),
+            (bytes(5_000_000), length, 413),  # The client still sends when it is answered.
+            (b"800\r\n" + bytes(0x800), self.CHUNKED, 413),
+            (b"zz\r\n", self.CHUNKED, 400),
+        ):
+            notes.finished.clear()
+            response = self.refused(server, data, fields)
+            self.assertEqual(response.status, status)
+            self.assertEqual(response.get("Access-Control-Allow-Origin"), ORIGIN)
+            self.assertIn("error", response.json)
+            self.assertIsNotNone(response.get("X-Request-ID"))
+            wait_for(notes.finished, "on_finish")
+            self.assertEqual((notes.responses.pop(), notes.ends.pop()), (status, status))
+        self.assertEqual(self.called, [])
+
+    def test_a_body_that_is_late_is_refused_so_too(self) -> None:
+        """408."""
+        response = self.refused(
+            self.site(body_timeout=0.1), b"abc", {"Content-Length": "10", **ASKS}
+        )
+        self.assertEqual(response.status, 408)
+        self.assertEqual(response.get("Access-Control-Allow-Origin"), ORIGIN)
+
+    def test_an_error_handler_may_put_it_into_other_words(self) -> None:
+        """A6."""
+        server = self.site()
+        server.error(413)(lambda request, error: {"zu viel": request.path})
+        response = self.refused(server, b"", {"Content-Length": "5000000", **ASKS})
+        self.assertEqual((response.status, response.json), (413, {"zu viel": "/up"}))
+
+    def test_where_no_worker_is_free_it_is_the_same_without_them(self) -> None:
+        """X2: the reactor runs nothing of the user's, and the client is not told to try again."""
+        has_begun, may_return = threading.Event(), threading.Event()
+
+        @self.router.get("/wait")
+        def wait(request: Any) -> None:
+            has_begun.set()
+            wait_for(may_return, "the end of the handlers")
+
+        server = self.site(worker_threads=1, worker_queue_limit=1)
+        waiting = []
+        for _ in range(2):
+            client = self.connect(server)
+            client.send_request("GET", "/wait")
+            waiting.append(client)
+            wait_for(has_begun, "the first handler")
+        wait_until(lambda: self.answer(server, "/nowhere").status == 503, "the queue to be full")
+        response = self.refused(server, b"", {"Content-Length": "5000000", **ASKS})
+        may_return.set()
+        self.assertEqual(response.status, 413)
+        self.assertIsNone(response.get("Access-Control-Allow-Origin"))
+        for client in waiting:
+            client.read_response()
 
 
 class TestAGeneratorsFirstStep(AnswersTestCase):
