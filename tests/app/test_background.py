@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import gc
 import threading
-import tracemalloc
 import unittest
 import weakref
 from typing import Any
+from unittest import mock
 
 from pyliteflux.app.background import NEXT, BackgroundTask, BackgroundTasks, TaskQueue, TaskState
 from pyliteflux.app.context import Scope, g
@@ -139,22 +139,17 @@ class TestLife(TaskTestCase):
 class TestCost(TaskTestCase):
     """X2 (`bg_100k_queued`): many may wait, and one that has ended leaves nothing."""
 
-    def test_a_task_that_waits_costs_little_until_somebody_waits_for_it(self) -> None:
-        count = 1000
-        queue = TaskQueue(count + 1)
-        bg = BackgroundTasks(queue, self.scope)
-        bg.add(len, "")  # What is made once is made.
-        gc.collect()
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            for _ in range(count):
-                bg.add(len, "")
-            after, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        self.assertLess((after - before) / count, 1000, "bytes: an Event alone has 1096")
-        bg.drop()
+    def test_a_task_that_waits_has_no_event_until_somebody_waits_for_it(self) -> None:
+        """An Event is a kilobyte, twice as much as all the rest of a task."""
+        with mock.patch("threading.Event", side_effect=threading.Event) as made:
+            self.bg.release()
+            unasked, asked, late = (self.bg.add(len, "abc") for _ in range(3))
+            with self.assertRaises(TimeoutError):
+                asked.result(0)
+            for _ in range(3):
+                self.run_next()
+            self.assertEqual([task.result() for task in (asked, late)], [3, 3])
+        self.assertEqual((made.call_count, unasked.state), (1, "done"))
 
     def test_what_a_task_held_is_free_at_its_end_and_not_when_the_collector_comes(self) -> None:
         class Held:
