@@ -177,6 +177,12 @@ SETTINGS: dict[str, Setting] = {
         256 * KIB, _count, _BYTES, "unsent bytes at which we stop reading and producing"
     ),
     "write_low_water": _row(64 * KIB, _count, _BYTES, "unsent bytes at which we go on"),
+    "kernel_unsent_limit": _row(
+        128 * KIB,
+        _count_or_off,
+        "a number of bytes, 0 for the kernel's own limit",
+        "what the kernel may hold of one connection and has not sent yet; the rest waits here",
+    ),
     "send_timeout": _row(
         30.0, _seconds, _SECONDS, "a peer that takes no byte for so long is reset"
     ),
@@ -284,6 +290,12 @@ SETTINGS: dict[str, Setting] = {
         _COUNT,
         "topics kept; over it those quiet for longest are forgotten, or a 503",
     ),
+    "presence_list_bytes": _row(
+        64 * KIB,
+        _count_or_off,
+        "a number of bytes",
+        "members that a newcomer to a topic with presence is told, as JSON; the count tells of all",
+    ),
     "max_subscriptions": _row(100, _count, _COUNT, "topics of one client; over it a 429"),
     # Workers.
     "worker_threads": _row(64, _count, _COUNT, "threads for handlers, started by need"),
@@ -359,6 +371,7 @@ class Config:
     slow_handler_ms: int
     write_high_water: int
     write_low_water: int
+    kernel_unsent_limit: int
     send_timeout: float
     linger_timeout: float
     shutdown_timeout: float
@@ -401,6 +414,7 @@ class Config:
     topic_history_total: int
     topic_history_seconds: float
     max_topics: int
+    presence_list_bytes: int
     max_subscriptions: int
     worker_threads: int
     worker_queue_limit: int

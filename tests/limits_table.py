@@ -76,13 +76,15 @@ LIMITS = (
         3,
         "a peer that does not read",
         "reset where it takes no byte for so long: a plain close would leave its megabytes with "
-        "the kernel",
-        {"send_timeout": 30.0},
+        "the kernel. Of what is not sent yet the kernel may hold a little only, so that the rest is "
+        "seen here and counts",
+        {"send_timeout": 30.0, "kernel_unsent_limit": 128 * KIB},
         (
             f"{_HTTP}.Deadlines.test_a_peer_that_takes_no_byte_is_reset_after_send_timeout",
             f"{_HTTP}.Deadlines.test_progress_renews_send_timeout",
             f"{_TCP}.Deadlines.test_a_peer_that_takes_no_byte_is_reset_after_send_timeout",
             f"{_FAULTS}.Readers.test_a_client_that_reads_nothing_is_bounded_and_reset",
+            f"{_FAULTS}.Readers.test_the_kernel_holds_little_for_who_does_not_read",
             f"{_LIMITS}.Orphans",
             f"{_NEIGHBOURS}.test_twenty_readers_that_never_read_50_megabytes",
         ),
@@ -174,11 +176,18 @@ LIMITS = (
         10,
         "slow consumers of pushes",
         "each message is encoded once for all; what waits for one client is bounded, and over the "
-        "bound it is told why and disconnected, or messages to it are dropped and counted",
-        {"tcp_send_limit": MIB, "slow_client_policy": "disconnect", "event_buffer": 256 * KIB},
+        "bound it is told why and disconnected, or messages to it are dropped and counted. A "
+        "newcomer is told as many members as fit, and how many there are",
+        {
+            "tcp_send_limit": MIB,
+            "slow_client_policy": "disconnect",
+            "event_buffer": 256 * KIB,
+            "presence_list_bytes": 64 * KIB,
+        },
         (
             f"{_TCP}.Pushes",
             "push.test_push_queue.OverTheLimit",
+            "push.test_topics.Presence.test_a_newcomer_is_told_as_many_members_as_fit_and_the_count",
             "end_to_end.test_push.TestSlowClients",
             "end_to_end.test_events.TestLeaving.test_a_client_that_does_not_read_is_cut",
             f"{_NEIGHBOURS}.test_clients_that_never_read_two_thousand_broadcasts",

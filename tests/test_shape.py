@@ -31,7 +31,7 @@ LONG_MODULES: dict[str, int] = {
     "protocol/framing.py": 490,
     "protocol/http_head.py": 451,
     "protocol/message.py": 560,
-    "push/topics.py": 470,
+    "push/topics.py": 480,
     "reactor/transport.py": 640,
     "server/runtime.py": 640,
     "server/server.py": 640,

@@ -24,6 +24,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import HTTPError
+from ..jsontext import dumps
 from ..log import framework as log
 from ..protocol.push import Announcement, TopicFrame
 from .door import Listener
@@ -34,6 +35,8 @@ SWEEP_INTERVAL = 1.0  # Seconds between two looks for topics to forget.
 # What a missed message costs its receiver beside its JSON, about: an entry in a queue, and in a
 # browser's stream the lines around it.
 REPLAY_COST = 128
+# What a member takes in a newcomer's list beside id and info, in bytes of JSON: `"": , `.
+MEMBER_COST = 6
 
 
 class Room:
@@ -121,7 +124,8 @@ class Topics:
         start = missed[0].position - 1 if missed else self._position
         fields: dict[str, Any] = {"topic": name, "id": self._id(start), "gap": gap}
         if room.options.presence:
-            fields["members"] = {**self.members(name), listener.client_id: info}
+            fields["members"] = self._first_members(room, listener, info)
+            fields["count"] = len(room.listeners) + (listener not in room.listeners)
         policy = self._policy(room)
         listener.deliver(Announcement("subscribed", **fields), name, "disconnect")
         for frame in missed:
@@ -137,6 +141,20 @@ class Topics:
             self._version = object()
         if is_new:
             self._tell_presence("join", room, listener, info)
+
+    def _first_members(self, room: Room, newcomer: Listener, info: Any) -> dict[str, Any]:
+        """Return the newcomer, and those who have been there for longest, as far as they fit.
+
+        With all of them n clients would cost n times n: their lists alone fill the memory.
+        """
+        members = {newcomer.client_id: info}
+        left = self._config.presence_list_bytes
+        for listener, theirs in room.listeners.items():
+            left -= len(dumps(theirs)) + len(listener.client_id) + MEMBER_COST
+            if left < 0:
+                break
+            members.setdefault(listener.client_id, theirs)
+        return members
 
     def unsubscribe(self, listener: Listener, name: str) -> None:
         """`listener` hears it no more."""

@@ -63,6 +63,9 @@ BUSY_SLACK = 32
 # never say a word say, does not shut the other. A client that only listens to pushes is silent,
 # too, so silence alone is no reason to close it.
 PORT_SHARE = 10
+# Without it the kernel lets the buffer of each connection grow to megabytes, where neither
+# tcp_send_limit nor send_timeout sees them: who does not read would look as if he did.
+UNSENT_LIMIT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 # How often a full server looks for idle connections to close, in seconds; how many at once.
 EVICT_INTERVAL = 0.1
 EVICT_COUNT = 64
@@ -256,6 +259,8 @@ class Runtime:
         )
         # Answers leave whole, once a turn: waiting to fill a segment (Nagle) only delays them.
         transport.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if config.kernel_unsent_limit and UNSENT_LIMIT is not None:
+            transport.set_option(socket.IPPROTO_TCP, UNSENT_LIMIT, config.kernel_unsent_limit)
         try:
             channel: AnyChannel = make_channel(service, transport, address)
         except KeyboardInterrupt:

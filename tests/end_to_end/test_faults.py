@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyliteflux import Server, StreamResponse
+from pyliteflux.server.runtime import UNSENT_LIMIT
 from tests.support import (
     DEADLINE,
     Client,
@@ -34,6 +35,9 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
+LARGE = 16 * 1024 * 1024
+
+
 class FaultCase(ServerTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -44,6 +48,11 @@ class FaultCase(ServerTestCase):
         @self.router.register("/", ["GET", "POST"])
         def index(request: Any) -> str:
             return "ok"
+
+        @self.router.register("/large", protocol="http")
+        @self.router.register("large", protocol="tcp")
+        def large(request: Any) -> str:
+            return "l" * LARGE
 
         @self.router.register("/now", blocking=False)
         def now(request: Any) -> str:
@@ -256,6 +265,19 @@ class Readers(FaultCase):
         self.assertEqual(fetch(server, "GET", "/").text, "ok")
         with self.assertRaisesRegex(AssertionError, "reset"):
             greedy.read_rest()
+
+    @unittest.skipIf(UNSENT_LIMIT is None, "this kernel has no such limit")
+    def test_the_kernel_holds_little_for_who_does_not_read(self) -> None:
+        """Contract X2, `presence_flood`: what waits is seen here, and slow_client_policy acts."""
+        server = self.serve(kernel_unsent_limit=64 * 1024, tcp_keep_alive=True)
+        http, tcp = self.connect(server), self.connect_tcp(server)
+        http.send(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n")
+        tcp.send('{"command": "large"}\n')
+        channels = server._runtime._channels
+        wait_until(lambda: len([one for one in channels if one.queued]) == 2, "both wait")
+        for channel in channels:
+            sock = channel.transport._sock
+            self.assertEqual(sock.getsockopt(socket.IPPROTO_TCP, UNSENT_LIMIT), 64 * 1024)
 
     def test_a_push_to_a_client_that_does_not_read_delays_nobody(self) -> None:
         """Contract P4."""

@@ -475,11 +475,35 @@ def place_of(id: str) -> int:
 
 
 class Presence(TopicsTestCase):
-    def setUp(self) -> None:
-        super().setUp()
+    def make(self, **settings: Any) -> None:
+        super().make(**settings)
         self.topics.configure("room:*", {"presence": True})
         self.heard: list[tuple[str, str, str]] = []
         self.topics.on_presence = lambda *news: self.heard.append(news)
+
+    def test_a_newcomer_is_told_as_many_members_as_fit_and_the_count(self) -> None:
+        """Contract X2, `presence_flood`: what n clients cost is linear in n."""
+        limit = 2000
+        self.make(presence_list_bytes=limit)
+        sizes = []
+        for number in range(60):
+            listener = Listener(f"c:{number}")
+            self.topics.subscribe(listener, "room:1", info="i" * 90)
+            told = listener.take()[0]
+            self.assertEqual(told["count"], number + 1)
+            self.assertIn(f"c:{number}", told["members"])
+            sizes.append(len(json.dumps(told["members"])))
+        self.assertEqual(list(told["members"])[:3], ["c:59", "c:0", "c:1"])
+        self.assertLess(max(sizes), limit + 200)
+        self.assertGreater(sizes[-1], limit - 200)
+        self.assertEqual(len(self.topics.members("room:1")), 60)
+
+    def test_who_subscribes_again_is_counted_once(self) -> None:
+        one = Listener("c:1")
+        for info in ("a", "b"):
+            self.topics.subscribe(one, "room:1", info=info)
+            told = one.take()[0]
+            self.assertEqual((told["members"], told["count"]), ({"c:1": info}, 1))
 
     def test_members_are_told_to_the_newcomer_and_the_newcomer_to_the_others(self) -> None:
         one, two = Listener("c:1"), Listener("c:2")
