@@ -76,8 +76,8 @@ LIMITS = (
         3,
         "a peer that does not read",
         "reset where it takes no byte for so long: a plain close would leave its megabytes with "
-        "the kernel. Of what is not sent yet the kernel may hold a little only, so that the rest is "
-        "seen here and counts",
+        "the kernel. Of what is not sent yet the kernel may hold a little only, so that the rest "
+        "is seen here and counts",
         {"send_timeout": 30.0, "kernel_unsent_limit": 128 * KIB},
         (
             f"{_HTTP}.Deadlines.test_a_peer_that_takes_no_byte_is_reset_after_send_timeout",

@@ -20,7 +20,7 @@ from ..errors import HTTPError
 from ..log import escape
 from ..log import framework as log
 from ..protocol.framers import Framing
-from ..protocol.message import encode_answer, encode_error
+from ..protocol.message import Wrap, encode_answer, encode_error
 from ..sparing import Sparing
 from .channel import Service
 from .journal import DETAIL_LIMIT
@@ -72,6 +72,7 @@ class MessageService(Service):
         self._strangers = Sparing(STRANGER_INTERVAL)
         self._unsaid = Sparing(UNSAID_INTERVAL)
         self._framings: dict[Any, Framing] = {}
+        self._reported: set[tuple[Wrap, type[BaseException]]] = set()
         self.framing = self.framing_of(self.config.tcp_framing)
         # Is a silent long-lived client ever pinged or closed?
         self.minds_silence = bool(self.config.tcp_ping_interval or self.config.tcp_idle_timeout)
@@ -109,6 +110,20 @@ class MessageService(Service):
             if spoken == "HTTP"
             else "a client has mixed up the ports, or expects TLS, which this port does not have",
         )
+
+    def report_wrap(self, wrap: Wrap, error: BaseException) -> None:
+        """Log that a framing cannot write something of ours: once for each kind of reason.
+
+        It may come with each push, for each of a thousand clients; `push_dropped` counts them.
+        """
+        if (wrap, type(error)) not in self._reported:
+            self._reported.add((wrap, type(error)))
+            log.error(
+                "a push cannot be written by %s, so its clients are not sent it (said once): %s",
+                escape(getattr(wrap, "__qualname__", repr(wrap))),
+                escape(text_of(error)),
+                exc_info=error,
+            )
 
     def route_of(self, command: str) -> Route:
         """Return the application's route for a command, else a ready-made one, else ``*``."""

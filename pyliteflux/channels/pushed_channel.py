@@ -15,7 +15,7 @@ from typing import Any
 from ..app.request import TCPRequest
 from ..errors import HTTPError, ReactorClosed
 from ..protocol.push import Announcement, PushFrame
-from ..push.acks import GONE, TIMEOUT, Ack
+from ..push.acks import GONE, TIMEOUT, UNWRITABLE, Ack
 from ..push.push_queue import PushQueue
 from ..reactor.transport import Transport
 from ..topicname import check_info, check_topic
@@ -70,7 +70,11 @@ class PushedChannel(Channel):
         if self._wrap is None:
             data = frame.xml if self._format == "xml" else frame.json
         else:
-            data = frame.wrapped(self._wrap, self._format == "xml")
+            written = self._wrapped(frame)
+            if written is None:
+                self._lose(topic)
+                return
+            data = written
         transport, service = self._transport, self._service
         pushes = self._pushes
         if pushes is None:
@@ -88,6 +92,30 @@ class PushedChannel(Channel):
             text = f"{pushes.give_up()} messages could not be kept for you"
             self.say_goodbye("slow", text, CloseReason.SLOW_CLIENT)
 
+    def _wrapped(self, frame: Announcement) -> bytes | None:
+        """Return what this client's framing makes of a frame; None where its `wrap` fails.
+
+        That costs this client the frame, and nothing more: others may have a framing that can
+        write it, and the next one may be written again.
+        """
+        wrap = self._wrap
+        assert wrap is not None
+        data = frame.wrapped(wrap, self._format == "xml")
+        if isinstance(data, bytes):
+            return data
+        self._service.report_wrap(wrap, data)
+        return None
+
+    def _lose(self, topic: str | None) -> None:
+        """Give up a message that cannot be written for this client; it is told so, in its turn."""
+        pushes = self._pushes
+        if pushes is None:
+            service = self._service
+            pushes = PushQueue(self._transport, self, service.push_limit, service.push_direct)
+            self._pushes = pushes
+        pushes.lose(topic)
+        self._send_waiting()
+
     def on_loss(self, topic: str | None) -> None:
         """A message to this client was given up (`PushQueue`)."""
         self._service.push_dropped += 1
@@ -97,6 +125,10 @@ class PushedChannel(Channel):
 
     def deliver_acked(self, frame: PushFrame, ack: Ack, timeout: float, policy: str) -> None:
         """Push what the client is to acknowledge within `timeout` seconds."""
+        if self._wrap is not None and self._wrapped(frame) is None:
+            self.deliver(frame, None, policy)  # It is counted, and told.
+            ack.end(UNWRITABLE)
+            return
         if self._acks is None:
             self._acks = {}
         self._acks[ack.id] = ack
@@ -116,11 +148,12 @@ class PushedChannel(Channel):
         self._announce(Announcement("dropped", topic=topic, count=count))
 
     def _announce(self, news: Announcement) -> None:
-        is_xml = self._format == "xml"
-        if self._wrap is not None:
-            self._transport.write(news.wrapped(self._wrap, is_xml))
-        else:
-            self._transport.write(news.xml if is_xml else news.json)
+        if self._wrap is None:
+            self._transport.write(news.xml if self._format == "xml" else news.json)
+            return
+        data = self._wrapped(news)
+        if data is not None:
+            self._transport.write(data)
 
     def _send_waiting(self) -> None:
         pushes = self._pushes

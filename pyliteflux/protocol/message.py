@@ -335,7 +335,11 @@ def encode_error(
     value: dict[str, Any] = {"error": text.encode(errors="replace").decode(), "code": code}
     if status is not None:
         value["status"] = status
-    return encode_answer(value, data_type, id, wrap, is_error=True)
+    try:
+        return encode_answer(value, data_type, id, wrap, is_error=True)
+    except UnicodeError:  # A framing in another encoding; the text may hold the peer's words.
+        value["error"] = text.encode("ascii", "replace").decode()
+        return encode_answer(value, data_type, id, wrap, is_error=True)
 
 
 def encode_chunk(

@@ -31,7 +31,7 @@ class Announcement:
         self._xml: bytes | None = None
         self._event: bytes | None = None
         self._event_chunk: bytes | None = None
-        self._wrapped: dict[tuple[Wrap, bool], bytes] | None = None
+        self._wrapped: dict[tuple[Wrap, bool], bytes | BaseException] | None = None
 
     @property
     def xml(self) -> bytes:
@@ -60,14 +60,25 @@ class Announcement:
                 self._xml = xml_document(type, content, fields)
         return self._xml  # Two threads may both build it, and build the same.
 
-    def wrapped(self, wrap: Wrap, is_xml: bool) -> bytes:
-        """The object, or its document, as a framing sends it. Raises what `wrap` raises."""
+    def wrapped(self, wrap: Wrap, is_xml: bool) -> bytes | BaseException:
+        """The object, or its document, as a framing sends it; or what its `wrap` has raised.
+
+        Both are kept: what a framing cannot write for one client it cannot write for the next.
+        """
         known = self._wrapped
         if known is None:
             known = self._wrapped = {}
         data = known.get((wrap, is_xml))
         if data is None:
-            data = known[wrap, is_xml] = wrap((self.xml if is_xml else self.json)[:-1])
+            try:
+                data = wrap((self.xml if is_xml else self.json)[:-1])
+                if not isinstance(data, bytes):
+                    raise TypeError(f"wrap returned {type(data).__name__}; it has to return bytes")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                data = error
+            known[wrap, is_xml] = data
         return data
 
     @property

@@ -18,13 +18,15 @@ from ..reactor.loop import Reactor
 from ..reactor.timers import TimerHandle
 
 WAITING, ACKED, TIMEOUT, GONE = "waiting", "acked", "timeout", "gone"
+UNWRITABLE = "unwritable"
 
 
 class Ack:
     """What became of an acknowledged push. Any thread may read and wait.
 
-    state: "waiting", then once and for all "acked", "timeout" (not in time), or "gone" (there
-    is no such client, or it has left). reply: the "data" of the client's ack, else None.
+    state: "waiting", then once and for all "acked", "timeout" (not in time), "gone" (there
+    is no such client, or it has left), or "unwritable" (its framing cannot write the message, the
+    log says why). reply: the "data" of the client's ack, else None.
     """
 
     __slots__ = (

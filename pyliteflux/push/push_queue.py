@@ -68,7 +68,7 @@ class PushQueue:
         while self._is_too_much(cost) and transport.flush_is_due:
             transport.flush()  # A burst within one turn does not make a client slow.
         if self._is_too_much(cost) and not self._make_room(cost, topic, policy):
-            self._lose(topic)
+            self.lose(topic)
             return policy != DISCONNECT
         if self.is_idle and (transport.size == 0 or transport.size + len(data) <= self._direct):
             transport.write(data)
@@ -146,8 +146,9 @@ class PushQueue:
 
     def _drop(self, entry: Entry) -> None:
         self.size -= len(entry[0]) + PIECE_COST
-        self._lose(entry[1])
+        self.lose(entry[1])
 
-    def _lose(self, topic: str | None) -> None:
+    def lose(self, topic: str | None) -> None:
+        """Count a message that this client will never get; it is told before the next one."""
         self._lost[topic] = self._lost.get(topic, 0) + 1
         self._owner.on_loss(topic)

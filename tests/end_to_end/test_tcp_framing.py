@@ -498,7 +498,8 @@ class OfTheUser(FramingCase):
         simulation.settle()
         for peer in (first, last):
             self.assertEqual(json.loads(peer.take())["data"], "boom")
-        self.assertTrue(bad.is_over)
+        self.assertIn(b'{"type": "dropped", "topic": null, "count": 1}', bad.take())
+        self.assertFalse(bad.is_over)
 
     def test_a_wrap_that_fails_for_an_answer_is_an_error_of_ours(self) -> None:
         class Short(LengthFramer):
@@ -508,6 +509,128 @@ class OfTheUser(FramingCase):
         peer = self.tell(simulation, b"\xfbecho " + b"x" * 246 + b"\x07echo ok")
         peer = self.tell(simulation, b"\x05count\x07echo ok")
         self.assertEqual(peer.take(), b"\x011\x03two\x02ok")
+
+
+class Chinese(LengthFramer):
+    """Messages in GBK, which has no emoji."""
+
+    def sense(self, data: bytes) -> Frame:
+        return super().sense(data.decode("gbk").encode())
+
+    def wrap(self, data: bytes) -> bytes:
+        return super().wrap(data.decode().encode("gbk"))
+
+
+class Unwritable(FramingCase):
+    """What a framing cannot write costs its clients that message. Contract P4, X2."""
+
+    def start(self, **settings: Any) -> None:
+        @self.router.register("up", protocol="tcp", framing=Chinese)
+        def up(request: Any) -> Any:
+            return "ok"
+
+        @self.router.register("hear", protocol="tcp")
+        def hear(request: Any) -> Any:
+            request.subscribe("news")
+            return "ok"
+
+        @self.router.register("say", protocol="tcp")
+        def say(request: Any) -> Any:
+            self.server.push_message(request.data)
+            return "ok"
+
+        self.simulation = self.simulate(**settings)
+        self.server = self.simulation.server
+        self.plain = self.tell(self.simulation, b'{"command": "echo"}\n')
+        self.chinese = [
+            self.tell(self.simulation, b'{"command": "up"}\n' + sized(b'{"command": "hear"}'))
+            for _ in range(2)
+        ]
+        self.take()
+
+    def take(self) -> list[Any]:
+        """Return what each has got: the plain one first."""
+        self.simulation.settle()
+        taken = [[json.loads(line) for line in self.plain.take().splitlines()]]
+        for peer in self.chinese:
+            data = peer.take()
+            if b'"ok"' in data:  # The answer that changes the framing is not framed yet.
+                taken.append([])
+                continue
+            taken.append([json.loads(message.decode("gbk")) for message in split(data)])
+        return taken
+
+    def test_a_push_that_cannot_be_written_is_dropped_counted_told_and_logged_once(self) -> None:
+        self.start()
+        for text in ("\u4f60\u597d", "\U0001f600", "\U0001f601", "\u597d"):
+            self.server.push_message(text)
+        plain, *chinese = self.take()
+        texts = ["\u4f60\u597d", "\U0001f600", "\U0001f601", "\u597d"]
+        self.assertEqual([message["data"] for message in plain], texts)
+        for messages in chinese:
+            got = [message["data"] for message in messages if message["type"] == "push"]
+            self.assertEqual(got, ["\u4f60\u597d", "\u597d"])
+            told = [message for message in messages if message["type"] == "dropped"]
+            self.assertEqual(sum(message["count"] for message in told), 2)
+        self.assertEqual(self.server.stats["push_dropped"], 4)
+        self.assertEqual(len(self.server.clients), 3)
+        lines = self.logs.find("a push cannot be written by Chinese.wrap")
+        self.assertEqual(len(lines), 1, lines)
+
+    def test_a_message_of_a_topic_that_cannot_be_written(self) -> None:
+        self.start()
+        for text in ("a", "\U0001f600", "b"):
+            self.server.publish("news", text)
+        for messages in self.take()[1:]:
+            told = [message.get("data", message.get("count")) for message in messages]
+            self.assertEqual(told, ["a", 1, "b"])
+            self.assertEqual(messages[1]["topic"], "news")
+        self.assertEqual(self.server.topic("news").stats["dropped"], 2)
+
+    def test_pushes_of_a_burst(self) -> None:
+        self.start()
+        burst = [{"command": "say", "data": text} for text in ("a", "\U0001f600", "b")]
+        self.plain.send("".join(json.dumps(one) + "\n" for one in burst).encode())
+        plain, *chinese = self.take()
+        pushed = [message["data"] for message in plain if message != "ok"]
+        self.assertEqual(pushed, ["a", "\U0001f600", "b"])
+        for messages in chinese:
+            got = [message.get("data", message["type"]) for message in messages]
+            self.assertEqual(got, ["a", "dropped", "b"])
+
+    def test_an_ack_of_what_cannot_be_written_is_told_so_at_once(self) -> None:
+        self.start()
+        client_id = "{}:{}".format(*self.chinese[0].address)
+        ack = self.server.push_message("\U0001f600", client_id, ack=True)
+        self.simulation.settle()
+        self.assertEqual(ack.state, "unwritable")
+        self.assertEqual(self.server._runtime._hub.find(client_id).pending_acks, 0)
+
+    def test_a_goodbye_that_cannot_be_written_is_not_said(self) -> None:
+        self.start()
+        client_id = "{}:{}".format(*self.chinese[0].address)
+        self.assertTrue(self.server.disconnect(client_id, "\U0001f600"))
+        self.assertEqual(self.take()[1], [])
+        self.assertTrue(self.chinese[0].saw_fin)
+
+    def test_an_error_with_a_text_that_cannot_be_written_keeps_its_code(self) -> None:
+        self.start()
+        self.chinese[0].send(sized(b'{"command": 1}', b'{"command": "none"}'))
+        codes = [message["code"] for message in self.take()[1]]
+        self.assertEqual(codes, ["bad_message", "unknown_command"])
+
+    def test_a_wrap_that_returns_a_text(self) -> None:
+        class Text(LengthFramer):
+            def wrap(self, data: bytes) -> Any:
+                return data.decode() if b'"push"' in data else super().wrap(data)
+
+        simulation = self.simulate(tcp_framing=Text)
+        peer = self.tell(simulation, sized(b'{"command": "echo"}'))
+        peer.take()
+        simulation.server.push_message("x")
+        simulation.settle()
+        self.assertEqual(json.loads(split(peer.take())[0])["type"], "dropped")
+        self.assertTrue(self.logs.find("it has to return bytes"))
 
 
 class Change(FramingCase):
