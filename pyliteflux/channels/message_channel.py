@@ -273,6 +273,7 @@ class MessageChannel(PushedChannel):
 
     def _receive_one(self) -> bool:
         """Dispatch the next message and return True, or False where more data is needed."""
+        frame = None
         try:
             frame = self._framer.next_frame()
             if frame is None:
@@ -288,7 +289,8 @@ class MessageChannel(PushedChannel):
                 self._on_signal(said)
                 return True
         except BadMessage as error:
-            self._answer_error(error)
+            if not self._dispatch_unclaimed(frame, error):
+                self._answer_error(error)
             return True
         except WrongPort as error:
             self._turn_away(error)
@@ -308,7 +310,7 @@ class MessageChannel(PushedChannel):
 
     def _on_decoded(self, outcome: Any) -> None:
         """A worker has decoded a message: go on as `_receive_one` does."""
-        self._undecoded = None
+        undecoded, self._undecoded = self._undecoded, None
         if self.state is not HANDLING:
             return
         self._move(IDLE)
@@ -321,6 +323,8 @@ class MessageChannel(PushedChannel):
                 return
             self._on_signal(said)
         except BadMessage as error:
+            if undecoded is not None and self._dispatch_unclaimed(undecoded.frame, error):
+                return
             self._answer_error(error)
         if self.state is IDLE:
             self._continue_later()
@@ -395,6 +399,17 @@ class MessageChannel(PushedChannel):
         ack = None if self._acks is None else self._acks.pop(signal.id, None)
         if ack is not None:
             ack.end(ACKED, signal.data)
+
+    def _dispatch_unclaimed(self, frame: Frame | None, error: BadMessage) -> bool:
+        """Hand a message without a command to the route ``*``, if there is one.
+
+        Returns False where there is not, or where the message cannot be read at all.
+        """
+        said: Command | None = getattr(error, "said", None)
+        if frame is None or said is None or not self._service.has_route(said[0]):
+            return False
+        self._dispatch(frame, said)
+        return True
 
     def _dispatch(self, frame: Frame, said: Command) -> None:
         """Hand a message to the route of its command."""

@@ -135,6 +135,10 @@ class MessageService(Service):
             or UNKNOWN_COMMAND
         )
 
+    def has_route(self, command: str) -> bool:
+        """Tell whether the application has a route that takes this command, or any other."""
+        return bool(self._find(command) or self._find("*"))
+
     @property
     def tells_errors(self) -> bool:
         """Is a client told of a message that no route can be found for? Not if ``*`` is silent."""

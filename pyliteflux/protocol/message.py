@@ -40,8 +40,9 @@ Wrap = Callable[[bytes], bytes]
 
 # What a client's command says: its name, data, id and headers. A plain tuple, since it is taken
 # apart at once; its format and its bytes are the frame's.
-# data: any JSON value, None where a JSON message has none; of XML a dict of the children, or the
-# text; of a line the rest of it, a str; of a binary message its bytes, and its name is "".
+# data: any JSON value, None where a JSON message has none; of XML a dict of attributes ("@name"),
+# children and, beside attributes, text ("#text"), or else the text; of a line the rest of it, a
+# str; of a binary message its bytes, and its name is "".
 # id: to be echoed in the answer, or `NO_ID`. headers: None where there are none.
 Command = tuple[str, Any, Any, dict[str, str] | None]
 
@@ -65,7 +66,9 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Command | Signal:
     A message without a command that says ``{"ack": id}``, ``{"pong": ...}``, `<ack id="...">` or
     `<pong/>` is a `Signal`.
     Raises BadMessage with ``.data_type``, and with ``.id`` where one could be read. Its text
-    says what is wrong and what is expected, and repeats no byte of the message.
+    says what is wrong and what is expected, and repeats no byte of the message. Where it can be
+    read but has no command, ``.said`` is what it says to the route ``*``: the name is "", that of
+    another XML root its name; the data is all of it, of a line that is no text its bytes.
     """
     if frame.data_type == "json":
         return _decode_json(frame.data, frame.value)
@@ -87,10 +90,12 @@ def _decode_line(data: bytes) -> Command:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise bad_message(f"bad line: byte {error.start} is not UTF-8", "raw") from None
+        fault = f"bad line: byte {error.start} is not UTF-8"
+        raise bad_message(fault, "raw", said=("", data, NO_ID, None)) from None
     command, *rest = _split_line(text, maxsplit=1)
     if not command or _has_control(command):
-        raise bad_message("bad line: it must begin with a command, without controls", "raw")
+        fault = "bad line: it must begin with a command, without controls"
+        raise bad_message(fault, "raw", said=("", data, NO_ID, None))
     return command, rest[0] if rest else "", NO_ID, None
 
 
@@ -109,7 +114,8 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
             reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
             raise bad_message(f"bad JSON: {reason}", "json") from None
         if not isinstance(value, dict):
-            raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json")
+            said = ("", value, NO_ID, None)
+            raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json", said=said)
     id = value.get("id", NO_ID)
     command = value.get("command")
     if not isinstance(command, str) or not command:
@@ -119,15 +125,18 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
             if "pong" in value:
                 return Signal("json", "pong")
         fault = "must be a str that is not empty" if "command" in value else "is missing"
-        raise _wrong_shape(f'"command" {fault}', id)
+        headers = value.get("headers")
+        said = ("", value, id, headers if _is_headers(headers) else None)
+        raise _wrong_shape(f'"command" {fault}', id, said=said)
     headers = value.get("headers")
     if "headers" in value and not _is_headers(headers):
         raise _wrong_shape('"headers" must be an object of str', id)
     return command, value.get("data"), id, headers
 
 
-def _wrong_shape(fault: str, id: Any) -> BadMessage:
-    known = {} if id is NO_ID else {"id": id}
+def _wrong_shape(fault: str, id: Any, **known: Any) -> BadMessage:
+    if id is not NO_ID:
+        known["id"] = id
     return bad_message(f"{fault}; {_JSON_SHAPE}", "json", **known)
 
 
@@ -141,12 +150,13 @@ _XML_SHAPE = 'expected <request command="name">...</request>'
 
 
 class _Element:
-    """An open element: its text so far, and its children once there is one."""
+    """An open element: its attributes, its text so far, and its children once there is one."""
 
-    __slots__ = ("children", "name", "text")
+    __slots__ = ("attributes", "children", "name", "text")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, attributes: dict[str, str]) -> None:
         self.name = name
+        self.attributes = attributes
         self.text: list[str] = []
         self.children: dict[str, Any] | None = None
 
@@ -165,18 +175,30 @@ class _Element:
         self.children[name] = value
 
     def value(self) -> Any:
-        """Return a dict of the children (text between them is dropped), else the text."""
-        return "".join(self.text) if self.children is None else self.children
+        """Return a dict of attributes and children, or the text where there is neither.
+
+        Text beside attributes is the dict's "#text". Text between children alone is dropped: in a
+        message it is how the elements are laid out.
+        """
+        if not self.attributes:
+            return "".join(self.text) if self.children is None else self.children
+        value: dict[str, Any] = {f"@{name}": item for name, item in self.attributes.items()}
+        text = "".join(self.text)
+        if self.children is not None:
+            value.update(self.children)
+            text = text.strip()
+        if text.strip():
+            value["#text"] = text  # No element has a name like this, or like "@name".
+        return value
 
 
 class _XmlReader:
-    """Builds a message from what expat reports. Attributes below the root are not read."""
+    """Builds a message from what expat reports."""
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
         self._open: list[_Element] = []
-        self.root = _Element("")  # Replaced by the first start tag.
-        self.attributes: dict[str, str] = {}  # The root's.
+        self.root = _Element("", {})  # Replaced by the first start tag.
 
     def read(self, data: bytes) -> None:
         """Parse a whole document. Raises BadMessage, and whatever expat and codecs raise."""
@@ -203,10 +225,9 @@ class _XmlReader:
     def _started(self, name: str, attributes: dict[str, str]) -> None:
         if len(attributes) > MAX_ATTRIBUTES:
             raise bad_message(f"bad XML: over {MAX_ATTRIBUTES} attributes", "xml")
-        element = _Element(name)
+        element = _Element(name, attributes)
         if not self._open:
             self.root = element
-            self.attributes = attributes
         self._open.append(element)
         if len(self._open) > self._max_depth:
             raise bad_message(f"nested over {self._max_depth} levels", "xml")
@@ -232,25 +253,30 @@ def _decode_xml(data: bytes, max_depth: int) -> Command | Signal:
         fault = f"bad XML: {reason}: line {error.lineno}, column {error.offset + 1}"
     except (ValueError, LookupError, RecursionError):
         fault = "bad XML: it cannot be read"
-    id = reader.attributes.get("id", NO_ID)
-    command = reader.attributes.get("command")
-    if fault is None and reader.root.name in ("ack", "pong"):
-        return Signal("xml", reader.root.name, id if isinstance(id, str) else "", _content(reader))
-    if fault is None and reader.root.name != "request":
+    root = reader.root
+    id: Any = root.attributes.get("id", NO_ID)
+    known: dict[str, Any] = {} if id is NO_ID else {"id": id}
+    if fault is not None:
+        raise bad_message(fault, "xml", **known) from None
+    if root.name in ("ack", "pong"):
+        return Signal("xml", root.name, id if isinstance(id, str) else "", _content(root, "id"))
+    if root.name != "request":
         fault = f"the root element is not <request>; {_XML_SHAPE}"
-    if fault is None and not command:
-        fault = f'the attribute "command" is missing or empty; {_XML_SHAPE}'
-    if fault is not None or not command:
-        known = {} if id is NO_ID else {"id": id}
-        raise bad_message(str(fault), "xml", **known) from None
-    value = _content(reader)
+        raise bad_message(fault, "xml", said=(root.name, _content(root) or {}, id, None), **known)
+    command = root.attributes.get("command")
     # Neither children nor text: no child, rather than the blank between tags.
-    return command, {} if value is None else value, id, None
+    value = _content(root, "id", "command") or {}
+    if not command:
+        fault = f'the attribute "command" is missing or empty; {_XML_SHAPE}'
+        raise bad_message(fault, "xml", said=("", value, id, None), **known)
+    return command, value, id, None
 
 
-def _content(reader: _XmlReader) -> Any:
-    """Return a dict of the root's children, or its text; None where there is neither."""
-    value = reader.root.value()
+def _content(root: _Element, *known: str) -> Any:
+    """Return what is in the root, known attributes left out; None where there is nothing."""
+    for name in known:
+        root.attributes.pop(name, None)
+    value = root.value()
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -450,6 +476,7 @@ def xml_document(
     """Return ``<root attribute="...">value</root>`` and LF. Any thread.
 
     Takes what JSON takes; what is nested too deeply for elements is written as its JSON text.
+    Of a dict, "@name" becomes an attribute and "#text" text, as they are read.
     default: the setting json_default. Raises as `dumps` does, TypeError or ValueError.
     """
     text = "".join(
@@ -480,11 +507,15 @@ def _write(
     if value is None:
         parts.append(f"<{name}{attributes}/>")
         return
+    if isinstance(value, dict):
+        attributes, value = _attributes(attributes, value, default)
     parts.append(f"<{name}{attributes}>")
     if isinstance(value, dict):
         for key, item in value.items():
             text = _scalar(key, default)
-            if _is_ascii_name(text) or _name().fullmatch(text):
+            if text == "#text" and not isinstance(item, (dict, list, tuple)):
+                parts.append(_escape(_scalar(item, default)))
+            elif _is_ascii_name(text) or _name().fullmatch(text):
                 _write(parts, text, "", item, default)
             else:
                 _write(parts, "item", f' key="{_escape(text)}"', item, default)
@@ -494,6 +525,27 @@ def _write(
     else:
         parts.append(_escape(_scalar(value, default)))
     parts.append(f"</{name}>")
+
+
+def _attributes(
+    known: str, value: dict[Any, Any], default: Default | None
+) -> tuple[str, dict[Any, Any]]:
+    """Return the attributes of an element, and its value without those.
+
+    They are the keys "@name", as a message in XML has them when it is read. What cannot be an
+    attribute, such as a list, or an id beside the question's, stays in the value.
+    """
+    names = [key for key in value if isinstance(key, str) and key.startswith("@")]
+    if not names:
+        return known, value
+    rest = dict(value)
+    taken = known.partition("=")[0].strip()  # There is one at most: the id, or a key.
+    for key in names:
+        item, name = value[key], key[1:]
+        if name != taken and _is_ascii_name(name) and isinstance(item, (str, int, float)):
+            known += f' {name}="{_escape(_scalar(item, default))}"'
+            del rest[key]
+    return known, rest
 
 
 def _scalar(value: Any, default: Default | None) -> str:

@@ -833,6 +833,83 @@ class WrappedFrames(unittest.TestCase):
             self.assertEqual(len(calls), 2)
 
 
+class Unclaimed(FramingCase):
+    """F8: the route ``*`` gets each message that no other takes, in each framing."""
+
+    def rest(self) -> None:
+        @self.router.register("*", protocol="tcp")
+        def rest(request: Any) -> Any:
+            self.requests.append(request)
+            return "taken"
+
+    def told(self) -> list[tuple[Any, ...]]:
+        return [(request.command, request.data, request.data_type) for request in self.requests]
+
+    def test_messages_of_another_shape(self) -> None:
+        self.rest()
+        stream = (
+            b'{"temperature": 21}\n{"command": ["a"], "id": 3}\n'
+            b'<login imei="1"><pin>2</pin></login>\n'
+            b"<request/>\xff\xfe\n\x02A \x03\nunknown x\n"
+        )
+        expected = [
+            ("", {"temperature": 21}, "json"),
+            ("", {"command": ["a"], "id": 3}, "json"),
+            ("login", {"@imei": "1", "pin": "2"}, "xml"),
+            ("", {}, "xml"),
+            ("", b"\xff\xfe", "raw"),
+            ("", b"\x02A \x03", "raw"),
+            ("unknown", "x", "raw"),
+        ]
+        for cut in (0, 5, 30, 70, 95, 110):
+            self.requests.clear()
+            simulation = self.simulate()
+            peer = self.tell(simulation, stream[:cut], stream[cut:])
+            self.assertEqual(self.told(), expected, cut)
+            answers = peer.take().splitlines()
+            self.assertEqual(answers[1], b'{"id": 3, "data": "taken"}')
+            self.assertEqual(answers[2], b"<response>taken</response>")
+            self.assertEqual(answers[4:], [b"taken"] * 3)
+
+    def test_large_ones_that_a_worker_decodes(self) -> None:
+        self.rest()
+        simulation = self.simulate()
+        text = "x" * 20_000
+        peer = self.tell(simulation, f'{{"a": "{text}"}}<login a="{text}"/>echo 1\n'.encode())
+        self.assertEqual(
+            self.told()[:2], [("", {"a": text}, "json"), ("login", {"@a": text}, "xml")]
+        )
+        self.assertEqual(peer.take(), b'"taken"\n<response>taken</response>\n1\n')
+
+    def test_a_root_with_a_route_of_its_own_goes_there(self) -> None:
+        self.router.register("login", protocol="tcp")(lambda request: {"hello": request.data})
+        simulation = self.simulate()
+        peer = self.tell(simulation, b'<login imei="1"/><logout/>')
+        welcome, refused = peer.take().splitlines()
+        self.assertEqual(welcome, b'<response><hello imei="1"></hello></response>')
+        self.assertIn(b"bad_message", refused)
+
+    def test_what_cannot_be_read_is_an_error_still(self) -> None:
+        self.rest()
+        simulation = self.simulate()
+        peer = self.tell(simulation, b'{]\n{"a": nope}\n<a></b>\n{"command": "x", "headers": 5}\n')
+        self.assertEqual(peer.take().count(b"bad_message"), 4)
+        self.assertEqual(self.requests, [])
+
+    def test_without_the_route_all_is_as_before(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b'{"a": 1}\n<login/>\xff\necho 1\n')
+        *errors, last = peer.take().splitlines()
+        self.assertEqual([b"bad_message" in error for error in errors], [True] * 3)
+        self.assertEqual(last, b"1")
+
+    def test_acks_are_none_of_its_business(self) -> None:
+        self.rest()
+        simulation = self.simulate()
+        self.tell(simulation, b'{"ack": "a1"}\n{"pong": true}\n<pong/><ack id="a1"/>')
+        self.assertEqual(self.requests, [])
+
+
 class Strangers(FramingCase):
     """B1, F4, T5: HTTP or TLS on the TCP port is told which port this is; nothing is run."""
 

@@ -165,7 +165,7 @@ class ReadingXml(Reading):
             ("<a><b>1</b></a><a><b>2</b></a>", {"a": [{"b": "1"}, {"b": "2"}]}),
             ("<a> <b> <c>x</c> </b> </a>", {"a": {"b": {"c": "x"}}}),
             ("<a>x<!-- y -->z<?p?></a>", {"a": "xz"}),
-            ("<a b='1'>x</a>", {"a": "x"}),
+            ("<a b='1'>x</a>", {"a": {"@b": "1", "#text": "x"}}),
             ("text <a>x</a> text", {"a": "x"}),
             ("<名>&#23383;</名>", {"名": "字"}),
         ]:
@@ -212,6 +212,77 @@ class ReadingXml(Reading):
         self.refuse("xml", "<request/>", '"command" is missing or empty')
         self.refuse("xml", '<request command="" id="7"/>', '"command"', id="7")
         self.refuse("xml", '<request command="a" id="7"><b></request>', "bad XML", id="7")
+
+    def test_attributes_are_kept_and_text_beside_them(self) -> None:
+        """F9: nothing is lost; the names can be no element's."""
+        for text, data in [
+            ('<request command="a" id="7" unit="C"/>', {"@unit": "C"}),
+            ('<request command="a" unit="C"> 21 </request>', {"@unit": "C", "#text": " 21 "}),
+            (
+                '<request command="c"><sensor id="5" unit="C">21</sensor></request>',
+                {"sensor": {"@id": "5", "@unit": "C", "#text": "21"}},
+            ),
+            (
+                '<request command="c"><s id="1"/><s id="2">x</s><s>y</s></request>',
+                {"s": [{"@id": "1"}, {"@id": "2", "#text": "x"}, "y"]},
+            ),
+            (
+                '<request command="c"><s a="1">\n <t>1</t> z\n</s></request>',
+                {"s": {"@a": "1", "t": "1", "#text": "z"}},
+            ),
+            (
+                '<request xmlns="u:v" command="c"><command>x</command></request>',
+                {"@xmlns": "u:v", "command": "x"},
+            ),
+            ('<request command="a"><b command="1" id="2"/></request>',
+             {"b": {"@command": "1", "@id": "2"}}),
+        ]:  # fmt: skip
+            with self.subTest(text):
+                self.assertEqual(read("xml", text).data, data)
+
+    def test_an_answer_with_such_keys_is_written_as_it_was_read(self) -> None:
+        for data in (
+            {"@unit": "C", "#text": "21"},
+            {"sensor": {"@id": "5", "@unit": 'a "b" id=<c>\n', "#text": " x "}},
+            {"s": {"@id": "2", "t": {"@u": "", "x": "y"}}},
+        ):
+            answer = encode_answer(data, "xml").decode()
+            document = answer.replace("<response", '<request command="a"', 1)
+            document = document.replace("</response>", "</request>")
+            self.assertEqual(read("xml", document).data, data, answer)
+        for value, id, answer in [
+            ({"@id": 5, "a": 1}, 7, '<response id="7"><item key="@id">5</item><a>1</a></response>'),
+            ({"@id": 5}, NO_ID, '<response id="5"></response>'),
+            ({"@a": [1]}, NO_ID, '<response><item key="@a"><item>1</item></item></response>'),
+            ({"@a b": 1}, NO_ID, '<response><item key="@a b">1</item></response>'),
+            ({"no name": {"@key": 1}}, NO_ID,
+             '<response><item key="no name"><item key="@key">1</item></item></response>'),
+            ({"#text": {"a": 1}}, NO_ID, '<response><item key="#text"><a>1</a></item></response>'),
+        ]:  # fmt: skip
+            self.assertEqual(encode_answer(value, "xml", id).decode(), answer + "\n")
+
+    def test_what_it_says_to_the_route_for_the_rest(self) -> None:
+        """F8: the error has it, for whoever has such a route."""
+        for data_type, data, said in [
+            ("json", b'{"temperature": 21}', ("", {"temperature": 21}, NO_ID, None)),
+            ("json", b'{"command": "", "id": 5}', ("", {"command": "", "id": 5}, 5, None)),
+            ("json", b'{"command": 7}', ("", {"command": 7}, NO_ID, None)),
+            ("json", b'{"headers": {"a": "b"}}', ("", {"headers": {"a": "b"}}, NO_ID, {"a": "b"})),
+            ("json", b'{"headers": 5}', ("", {"headers": 5}, NO_ID, None)),
+            ("json", b"[1]", ("", [1], NO_ID, None)),
+            ("json", b"{]", None),
+            ("json", b'{"command": "a", "headers": 5}', None),
+            ("xml", b'<login imei="1"/>', ("login", {"@imei": "1"}, NO_ID, None)),
+            ("xml", b'<s id="5">21</s>', ("s", {"@id": "5", "#text": "21"}, "5", None)),
+            ("xml", b"<s>21</s>", ("s", "21", NO_ID, None)),
+            ("xml", b'<request id="1"><a>1</a></request>', ("", {"a": "1"}, "1", None)),
+            ("xml", b"<request>", None),
+            ("raw", b"\xff\x00", ("", b"\xff\x00", NO_ID, None)),
+            ("raw", b"\x02abc 5", ("", b"\x02abc 5", NO_ID, None)),
+        ]:
+            with self.subTest(data), self.assertRaises(BadMessage) as caught:
+                decode(Frame(data_type, data))
+            self.assertEqual(getattr(caught.exception, "said", None), said, data)
 
     def test_depth_and_attributes_are_limited(self) -> None:
         deep = '<request command="a">' + "<b>" * 63 + "</b>" * 63 + "</request>"
