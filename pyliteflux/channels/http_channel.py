@@ -28,6 +28,7 @@ from ..protocol.http_connection import CLOSED as PEER_IS_DONE
 from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Signal
 from ..protocol.http_head import METHODS, HttpLimits, RequestHead
 from ..protocol.http_response import CONTINUE, Heads, encode_error
+from ..reactor.life import READING
 from ..reactor.transport import Transport
 from ..statuses import phrase
 from ..why import CloseReason
@@ -533,7 +534,7 @@ class HttpChannel(Channel):
         if self._http.start_next_cycle():
             if not self._advancing:
                 self._advance()
-        elif not self._transport.is_reading:
+        elif self._transport.input is not READING:
             self._transport.resume_reading()
         if service.is_stopping:  # The answer has promised to keep the connection.
             self._wind_down()

@@ -35,6 +35,7 @@ from ..protocol.message import (
 from ..protocol.push import Announcement
 from ..protocol.scanners import bad_message
 from ..push.acks import ACKED
+from ..reactor.life import READING
 from ..reactor.transport import Transport
 from ..why import CloseReason
 from ..word import before
@@ -262,7 +263,7 @@ class MessageChannel(PushedChannel):
                     if self._service.is_stopping:
                         self._say_shutdown()
                         return
-                    if not self._transport.is_reading:
+                    if self._transport.input is not READING:
                         self._transport.resume_reading()
                     return
                 if self._has_used_budget():
@@ -334,7 +335,7 @@ class MessageChannel(PushedChannel):
         if self._at_eof:
             self._close(CloseReason.PEER_CLOSED)
             return
-        if self._service.is_stopping and not self._transport.is_reading:
+        if self._service.is_stopping and self._transport.input is not READING:
             self._say_shutdown()  # Another was answered since the stop began.
             return
         if self._framer.is_mid_message:
@@ -580,7 +581,7 @@ class MessageChannel(PushedChannel):
             return  # It goes on by itself.
         if self._framer.buffered or self._at_eof:
             self._advance()
-        elif not self._transport.is_reading:
+        elif self._transport.input is not READING:
             self._transport.resume_reading()
 
     def _status_of(self, request: TCPRequest) -> int:

@@ -22,217 +22,97 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-import struct
-import sys
-from typing import Any, Protocol
+from typing import Any
 
 from ..filepiece import FilePiece
 from ..why import CloseReason
-from ..word import Word
 from .address import address_of
+from .conversation import NOBODY, Conversation
+from .life import CLOSED, ENDED, FIN_SENT, FINISHING, NEXT, OPEN, PAUSED, READING, Life
 from .loop import READ, WRITE, Reactor
+from .wire import OUR_FIN, FileFailed, Wire, cause_of, held_by_kernel, reset_on_close, send_front
 
 # What an unsent piece costs beside its bytes, about: a list entry and an object. Without it a
 # generator of single bytes could fill a hundred times the memory that the watermark allows.
 PIECE_COST = 64
-# The most that is gathered from small pieces for one send, in bytes: a copy of this size
-# costs less than a second system call.
-GATHER = 64 * 1024
 # The most one transport sends in one turn, in bytes: a fast reader of a large file must not
 # keep the loop for itself.
 SEND_BUDGET = 1024 * 1024
-# The most one sendfile() may send, in bytes. It bounds how long a cold disk can hold the loop.
-SENDFILE_PIECE = 256 * 1024
 
-_HAS_SENDFILE = hasattr(os, "sendfile")  # Windows has none.
-# What it says of a file system that cannot do it.
-_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-
-try:
-    import fcntl
-    import termios
-
-    _QUEUE_SIZE: int | None = termios.TIOCOUTQ  # On Linux the same number as SIOCOUTQ.
-except ImportError:  # Windows
-    _QUEUE_SIZE = None
-
-_OUR_FIN = 1  # The kernel counts it as a byte.
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
-
-
-def _held_by_kernel(sock: socket.socket) -> int:
-    """Return the bytes that the peer has not acknowledged yet; 0 where nobody can tell."""
-    if _QUEUE_SIZE is None:
-        return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(sock, _QUEUE_SIZE, b"\0\0\0\0"), sys.byteorder)
-    except OSError:
-        return 0
-
-
-# What recv and send say where nobody has answered: the kernel's probes and repeats gave up.
-_GONE = {
-    getattr(errno, name)
-    for name in ("ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN")
-    if hasattr(errno, name)
-}
 # After these the peer had our last word to come, and that can still fail.
 _MAY_FAIL_YET = (CloseReason.DONE, CloseReason.PEER_CLOSED)
-
-
-def _cause(error: OSError) -> CloseReason:
-    return CloseReason.PEER_GONE if error.errno in _GONE else CloseReason.PEER_RESET
-
-
-class FileFailed(Exception):
-    """A file could not be read, or became shorter, while it was being sent."""
-
-
-class Channel(Protocol):
-    """What a transport reports to: the conversation above it."""
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes have come; never empty."""
-
-    def eof_received(self) -> None:
-        """The peer will send no more. It may still read: its half of the socket is closed."""
-
-    def flushed(self) -> None:
-        """Everything written is with the kernel now."""
-
-    def congested(self) -> None:
-        """The peer takes less than is written, and more than the high watermark waits."""
-
-    def file_failed(self, text: str) -> None:
-        """A file that is being sent fails: the connection is reset, as its length is a lie."""
-
-    def drained(self) -> None:
-        """After congestion: the low watermark is reached, produce again."""
-
-    def connection_lost(self, reason: CloseReason) -> None:
-        """The transport is closed. Called exactly once, and nothing comes after it."""
-
-
-class Nobody:
-    """The channel of a transport that has none yet: it hears nothing."""
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
-
-    def eof_received(self) -> None:
-        """The peer will send no more."""
-
-    def flushed(self) -> None:
-        """Everything written is with the kernel now."""
-
-    def congested(self) -> None:
-        """More than the high watermark waits."""
-
-    def file_failed(self, text: str) -> None:
-        """A file that is being sent fails."""
-
-    def drained(self) -> None:
-        """The low watermark is reached."""
-
-    def connection_lost(self, reason: CloseReason) -> None:
-        """The transport is closed."""
-
-
-NOBODY = Nobody()
-
-
-class Life(Word):
-    """How far a transport is on its way to the end."""
-
-    OPEN = "both sides may speak"
-    FINISHING = "what is queued goes out; nothing more may be written"
-    FIN_SENT = "our FIN is out, and the peer's is waited for"
-    CLOSED = "the descriptor is given back"
-
-
-OPEN, FINISHING, FIN_SENT, CLOSED = Life.OPEN, Life.FINISHING, Life.FIN_SENT, Life.CLOSED
-
-NEXT = {
-    OPEN: {FINISHING, CLOSED},
-    FINISHING: {FIN_SENT, CLOSED},
-    FIN_SENT: {CLOSED},
-    CLOSED: set(),
-}
 
 
 class Transport:
     """One connection's socket and its unsent bytes. Reactor thread only.
 
-    high_water, low_water, recv_size: bytes. life: how far it is on its way to the end.
+    high_water, low_water, recv_size: bytes. input: whether it reads. life: how far it is on its
+    way to the end.
     """
 
     __slots__ = (
         "_reactor",
-        "_sock",
+        "_wire",
         "_channel",
         "_recv_size",
         "_high_water",
         "_low_water",
         "_unsent",
-        "_flush_due",
         "_interest",
         "_was_congested",
         "_has_dropped",
-        "_sees_eof",
-        "_reason",
         "_kernel_held",
         "size",
         "bytes_out",
         "progressed",
-        "is_reading",
+        "flush_is_due",
+        "reason",
+        "input",
         "life",
     )
 
     def __init__(
         self,
         reactor: Reactor,
-        sock: socket.socket,
+        wire: Wire,
         recv_size: int = 64 * 1024,
         high_water: int = 256 * 1024,
         low_water: int = 64 * 1024,
     ) -> None:
         self._reactor = reactor
-        self._sock = sock
-        self._channel: Channel = NOBODY
+        self._wire = wire
+        self._channel: Conversation = NOBODY
         self._recv_size = recv_size
         self._high_water = high_water
         self._low_water = low_water
         # A list, not a deque: an empty deque costs 600 bytes for every idle connection.
         self._unsent: list[bytes | memoryview | FilePiece] = []
-        self._flush_due = False
+        self.flush_is_due = False
         self._interest = 0  # What the selector watches for now: READ | WRITE.
         self._was_congested = False
         self._has_dropped = False  # The peer has sent more while it was being finished.
-        self._sees_eof = False
-        self._reason = CloseReason.DONE
+        self.reason = CloseReason.DONE
         self._kernel_held = 0  # What is_stalled() saw last.
         self.size = 0  # Unsent bytes.
         self.bytes_out = 0  # Bytes that the kernel took, so far.
         self.progressed = reactor.now  # When the kernel last took a byte, or had all of them.
-        self.is_reading = False  # Not before `attach`, not while paused, not after the end.
+        self.input = PAUSED  # Until `attach`.
         self.life = OPEN
 
     def _move(self, new: Life) -> None:
         assert new in NEXT[self.life], (self.life, new)
         self.life = new
 
-    def attach(self, channel: Channel) -> None:
+    def attach(self, channel: Conversation) -> None:
         """Start: from now on what happens on the socket is told to `channel`."""
         self._channel = channel
-        self.is_reading = True
+        self.input = READING
         self._watch()
 
     def fileno(self) -> int:
         """Return the socket's descriptor, or -1 once it is closed."""
-        return self._sock.fileno()
+        return self._wire.fileno()
 
     @property
     def is_congested(self) -> bool:
@@ -250,11 +130,6 @@ class Transport:
         return self.size > self._low_water
 
     @property
-    def flush_is_due(self) -> bool:
-        """True while something waits for the end of the turn and the kernel was not asked yet."""
-        return self._flush_due
-
-    @property
     def is_open(self) -> bool:
         """True until the descriptor is given back."""
         return self.life is not CLOSED
@@ -263,11 +138,6 @@ class Transport:
     def is_finishing(self) -> bool:
         """True from `finish` on: nothing more may be written."""
         return self.life is not OPEN
-
-    @property
-    def reason(self) -> CloseReason:
-        """Why it is being finished, or was closed."""
-        return self._reason
 
     @property
     def fin_is_sent(self) -> bool:
@@ -283,8 +153,8 @@ class Transport:
         """
         if self.size == 0 and self.life is not FIN_SENT:
             return False
-        held = _held_by_kernel(self._sock)
-        if held < self._kernel_held or (self.life is FIN_SENT and held <= _OUR_FIN):
+        held = held_by_kernel(self._wire)
+        if held < self._kernel_held or (self.life is FIN_SENT and held <= OUR_FIN):
             self.progressed = now
         self._kernel_held = held
         return now - self.progressed >= timeout
@@ -292,7 +162,7 @@ class Transport:
     @property
     def is_undelivered(self) -> bool:
         """True while the kernel has bytes of ours, beside our FIN, that the peer has not."""
-        return _held_by_kernel(self._sock) > _OUR_FIN
+        return held_by_kernel(self._wire) > OUR_FIN
 
     def is_lingering(self) -> bool:
         """Tell whether closing now, after our FIN, could take the last bytes from the peer.
@@ -313,11 +183,11 @@ class Transport:
         if not self._interest & READ:
             return
         try:
-            data = self._sock.recv(self._recv_size)
+            data = self._wire.recv(self._recv_size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self.close(_cause(error))
+            self.close(cause_of(error))
             return
         if not data:
             self._on_eof()
@@ -328,30 +198,29 @@ class Transport:
 
     def _on_eof(self) -> None:
         # A socket at EOF stays readable for ever: watching it further would spin.
-        self._sees_eof = True
-        self.is_reading = False
+        self.input = ENDED
         self._watch()
         if self.life is OPEN:
             self._channel.eof_received()
         elif self.life is FIN_SENT:
-            self.close(self._reason)
+            self.close(self.reason)
 
     def pause_reading(self) -> None:
         """Let the kernel's buffer, and then the peer's, fill up."""
-        if self.is_reading:
-            self.is_reading = False
+        if self.input is READING:
+            self.input = PAUSED
             self._watch()
 
     def resume_reading(self) -> None:
         """Read again, unless the peer has said that there is no more."""
-        if not self.is_reading and not self._sees_eof and self.life is not CLOSED:
-            self.is_reading = True
+        if self.input is PAUSED and self.life is not CLOSED:
+            self.input = READING
             self._watch()
 
     def _watch(self) -> None:
         """Bring what the selector watches for in line with what we want to know."""
-        wanted = READ if self.is_reading else 0
-        if self._unsent and not self._flush_due:
+        wanted = READ if self.input is READING else 0
+        if self._unsent and not self.flush_is_due:
             wanted |= WRITE
         if wanted == self._interest:
             return
@@ -380,7 +249,7 @@ class Transport:
             return False
         if not self._unsent:
             self.progressed = reactor.now
-            self._flush_due = True
+            self.flush_is_due = True
             reactor.flush_at_turn_end(self)
         self._unsent.append(data)
         self.size = size = self.size + size
@@ -388,7 +257,7 @@ class Transport:
 
     def flush(self) -> None:
         """The end of the turn: send what was written during it."""
-        self._flush_due = False
+        self.flush_is_due = False
         unsent, size = self._unsent, self.size
         if len(unsent) != 1 or size + PIECE_COST >= self._high_water or self.life is not OPEN:
             self._send()
@@ -399,12 +268,12 @@ class Transport:
             self._send()
             return
         try:
-            sent = self._sock.send(piece)
+            sent = self._wire.send(piece)
         except (BlockingIOError, InterruptedError):
             self._watch()
             return
         except OSError as error:
-            self.close(_cause(error))
+            self.close(cause_of(error))
             return
         self.bytes_out += sent
         if sent == size:
@@ -436,17 +305,7 @@ class Transport:
             self._was_congested = True
         try:
             while unsent and budget > 0:
-                piece = unsent[0]
-                if isinstance(piece, FilePiece):
-                    sent = self._send_file(piece)
-                elif len(unsent) > 1:
-                    sent = self._send_together(piece)
-                else:
-                    sent = self._sock.send(piece)
-                    if sent == len(piece):
-                        unsent.clear()
-                    else:
-                        unsent[0] = memoryview(piece)[sent:]  # A view: no copy of what remains.
+                sent = send_front(self._wire, unsent)
                 if sent == 0:
                     break
                 self.size -= sent
@@ -460,7 +319,7 @@ class Transport:
             self.abort(CloseReason.STREAM_FAILED)
             return
         except OSError as error:
-            self.close(_cause(error))
+            self.close(cause_of(error))
             return
         if unsent:
             self._watch()
@@ -482,61 +341,6 @@ class Transport:
                 return
         self._channel.flushed()
 
-    def _send_together(self, piece: bytes | memoryview) -> int:
-        """Send from the front of the queue, small pieces together. Return what was taken."""
-        unsent = self._unsent
-        taken, size = 1, len(piece)
-        while taken < len(unsent):
-            following = unsent[taken]
-            if isinstance(following, FilePiece) or size + len(following) > GATHER:
-                break
-            size += len(following)
-            taken += 1
-        if taken > 1:
-            piece = b"".join(unsent[:taken])  # type: ignore[arg-type]
-        sent = self._sock.send(piece)
-        if sent == len(piece):
-            del unsent[:taken]
-        else:
-            unsent[:taken] = [memoryview(piece)[sent:]]
-        return sent
-
-    def _send_file(self, piece: FilePiece) -> int:
-        """Let the kernel send from the file. Return what was taken."""
-        count = min(piece.count, SENDFILE_PIECE)
-        if _HAS_SENDFILE:
-            try:
-                sent = os.sendfile(self._sock.fileno(), piece.fd, piece.offset, count)
-            except OSError as error:
-                if error.errno == errno.EIO:  # Never said of a socket.
-                    raise FileFailed("the file cannot be read: the disk failed") from None
-                if error.errno not in _NO_SENDFILE:
-                    raise
-                sent = self._copy_file(piece, count)
-        else:
-            sent = self._copy_file(piece, count)
-        if sent == 0:
-            # The file has become shorter than we promised: the length cannot be kept, and
-            # a body cut short must not look complete.
-            raise FileFailed("the file shrank while it was being sent")
-        piece.offset += sent
-        piece.count -= sent
-        if piece.count == 0:
-            piece.close()
-            del self._unsent[0]
-        return sent
-
-    def _copy_file(self, piece: FilePiece, count: int) -> int:
-        """Do by hand what sendfile() does; return 0 at the end of the file."""
-        # Every range has a descriptor of its own, but dup() shares the position: it is set
-        # before each read. (pread() would do, but Windows has none.)
-        try:
-            os.lseek(piece.fd, piece.offset, os.SEEK_SET)
-            data = os.read(piece.fd, count)
-        except OSError as error:
-            raise FileFailed(f"the file cannot be read: {error.strerror}") from None
-        return self._sock.send(data) if data else 0
-
     # --- the end
 
     def finish(self, reason: CloseReason) -> None:
@@ -547,21 +351,21 @@ class Transport:
         if self.life is not OPEN:
             return
         self._move(FINISHING)
-        self._reason = reason
-        if not self._sees_eof:
-            self.is_reading = True  # To see the peer's FIN; what it sends is dropped.
+        self.reason = reason
+        if self.input is PAUSED:
+            self.input = READING  # To see the peer's FIN; what it sends is dropped.
         self._watch()
         if not self._unsent:
             self._send_fin()
 
     def _send_fin(self) -> None:
-        if self._sees_eof:
-            self.close(self._reason)
+        if self.input is ENDED:
+            self.close(self.reason)
             return
         try:
-            self._sock.shutdown(socket.SHUT_WR)
+            self._wire.shutdown(socket.SHUT_WR)
         except OSError:
-            self.close(self._reason)
+            self.close(self.reason)
             return
         self._move(FIN_SENT)
         self._channel.flushed()
@@ -573,10 +377,10 @@ class Transport:
         """
         if self.life is CLOSED:
             return
-        has_cause = self.life is not OPEN and self._reason not in _MAY_FAIL_YET
+        has_cause = self.life is not OPEN and self.reason not in _MAY_FAIL_YET
         self._move(CLOSED)
         if not has_cause or reason is CloseReason.INTERNAL_ERROR:
-            self._reason = reason
+            self.reason = reason
         if self._interest:
             self._interest = 0
             self._reactor.unregister(self)
@@ -585,21 +389,18 @@ class Transport:
                 piece.close()
         self._unsent.clear()
         self.size = 0
-        self._sock.close()
-        self._channel.connection_lost(self._reason)
+        self._wire.close()
+        self._channel.connection_lost(self.reason)
 
     def abort(self, reason: CloseReason) -> None:
         """Reset the connection: the peer sees an error, the kernel keeps nothing."""
         if self.life is not CLOSED:
-            try:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
-            except OSError:
-                pass
+            reset_on_close(self._wire)
             self.close(reason)
 
     def close_copy(self) -> None:
         """In a forked child: close its copy of the descriptor; the connection is the parent's."""
-        self._sock.close()
+        self._wire.close()
 
     def on_failure(self, error: BaseException) -> None:
         """A bug of ours came up while this connection was served: it cannot go on."""
@@ -610,7 +411,7 @@ class Transport:
     def set_option(self, level: int, name: int, value: int) -> None:
         """Set a socket option; a peer that has gone meanwhile is not an error here."""
         try:
-            self._sock.setsockopt(level, name, value)
+            self._wire.setsockopt(level, name, value)
         except OSError:
             pass
 
@@ -618,7 +419,7 @@ class Transport:
     def local_address(self) -> tuple[str, int] | None:
         """Our end of the connection, (host, port); None where it has gone."""
         try:
-            return address_of(self._sock.getsockname())
+            return address_of(self._wire.getsockname())
         except OSError:
             return None
 
@@ -626,7 +427,7 @@ class Transport:
         peer: Any = "closed"
         if self.life is not CLOSED:
             try:
-                peer = self._sock.getpeername()
+                peer = self._wire.getpeername()
             except OSError:
                 peer = "gone"
         return f"<Transport {peer} unsent={self.size}>"

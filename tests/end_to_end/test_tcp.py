@@ -372,7 +372,7 @@ class TestKeepAlive(TcpTestCase):
             for number in range(5):
                 client.send(f"say {number}\n")
                 self.assertEqual(client.read_line(), f"raw:{number}")
-            sock = server.clients[client.client_id]._channel.transport._sock
+            sock = server.clients[client.client_id]._channel.transport._wire
             option = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             self.assertEqual(bool(option), setting)
 

@@ -22,7 +22,7 @@ from pyliteflux.channels.stream_pull import StreamPull
 from pyliteflux.errors import BodyTooLarge, HeadTooLarge, PoolFull
 from pyliteflux.protocol.http_body import WIRE_ALLOWANCE, WIRE_FACTOR, ChunkedBody
 from pyliteflux.protocol.http_head import DEFAULT_LIMITS
-from pyliteflux.reactor import transport as transport_module
+from pyliteflux.reactor import wire
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.workers import WorkerPool
 from pyliteflux.server import runtime as runtime_module
@@ -314,7 +314,7 @@ class Orphans(LimitCase):
 
     def serve(self, **settings: Any) -> Any:
         self.router.register("/much")(lambda request: b"m" * self.SIZE)
-        if transport_module._QUEUE_SIZE is None:
+        if wire.QUEUE_SIZE is None:
             self.skipTest("the system does not tell what it has")
         return self.stack.enter_context(running_server(self.router, **settings))
 
@@ -673,7 +673,7 @@ class Probes(LimitCase):
                 runtime = server._runtime
                 assert runtime is not None
                 (channel,) = runtime._channels
-                sock = channel.transport._sock
+                sock = channel.transport._wire
                 names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
                 for name, value in zip(names, (60, 10, 6), strict=True):
                     if hasattr(socket, name):

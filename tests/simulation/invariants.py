@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyliteflux.channels.channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING
 from pyliteflux.channels.http_channel import HttpChannel
+from pyliteflux.reactor.life import ENDED
 from pyliteflux.reactor.loop import READ, WRITE
 from tests.fakes import FIRST_FAKE_DESCRIPTOR
 
@@ -128,7 +129,7 @@ def _check_interest(world: World, channel: Any) -> None:
         )
     if channel.state in (IDLE, RECEIVING) and not watched & READ:
         # It may wait for its next share of a turn; then a call is in the ready queue.
-        if not transport._sees_eof and not world.reactor._ready:
+        if transport.input is not ENDED and not world.reactor._ready:
             world.violate("interest", f"{name_of(world, channel)} is never read from again")
 
 

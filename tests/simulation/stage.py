@@ -143,7 +143,6 @@ class Stage:
                 if isinstance(getattr(module, "time", None), types.ModuleType):
                     self._set(module, "time", sim_time)
         self._set(waker, "socket", sim_socket_module(world.network, world.threads))
-        self._set(transport, "_HAS_SENDFILE", False)
         self._set(body_stream, "HIGH_WATER", world.plan.body_high)
         self._set(body_stream, "LOW_WATER", world.plan.body_high // 4)
         self._set(context, "_numbers", count(1))  # Request ids: their length is in the trace.

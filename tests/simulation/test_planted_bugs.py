@@ -19,6 +19,7 @@ from pyliteflux.channels.message_channel import MessageChannel
 from pyliteflux.channels.stream_pull import StreamPull
 from pyliteflux.push.hub import Hub
 from pyliteflux.push.topic_log import TopicLog
+from pyliteflux.reactor.life import READING
 from pyliteflux.reactor.loop import WRITE, Reactor
 from pyliteflux.reactor.timers import TimerHandle
 from pyliteflux.reactor.transport import Transport
@@ -155,9 +156,9 @@ class PlantedBugs(unittest.TestCase):
 
     def test_a_descriptor_that_is_not_given_back(self) -> None:
         def close(transport: Any, reason: Any, inner: Any = Transport.close) -> None:
-            sock = transport._sock
+            sock = transport._wire
             if reason is CloseReason.PEER_RESET:
-                transport._sock = mock.Mock(fileno=lambda: -1)
+                transport._wire = mock.Mock(fileno=lambda: -1)
                 if transport._interest:
                     transport._interest = 0
                     transport._reactor._selector.unregister(sock)
@@ -185,7 +186,7 @@ class PlantedBugs(unittest.TestCase):
         def on_eof(transport: Any, inner: Any = Transport._on_eof) -> None:
             inner(transport)
             if transport.is_open and not transport._interest & 1:
-                transport.is_reading = True
+                transport.input = READING
                 transport._watch()
 
         self.expect(Transport, "_on_eof", on_eof, "kernel")
