@@ -297,9 +297,9 @@ class Journal:
             if self._by_id.get(oldest.client_id) is oldest:
                 del self._by_id[oldest.client_id]
 
-    def add_cut(self, protocol: str, address: Any, local: Any, now: float) -> None:
-        """A connection was closed at the accept: so many are open that nobody told it."""
-        events = [now, Kind.NO_ROOM, "max_connections", 1]
+    def add_cut(self, protocol: str, address: Any, local: Any, now: float, why: str) -> None:
+        """A connection was closed at the accept: there was no room even to tell it so."""
+        events = [now, Kind.NO_ROOM, why, 1]
         self.add(Record(protocol, address, local, now, now, "CLOSED", CloseReason.BUSY, 0, events))
 
     def find(self, client_id: str) -> Story | None:

@@ -168,7 +168,8 @@ def _refuse_handshakes(sock: socket.socket) -> bool:
 class Acceptor:
     """Turns a listening socket into connections. Reactor thread only.
 
-    on_connection: called with each new non-blocking socket and its peer's (host, port).
+    on_connection: called with each new non-blocking socket and its peer's (host, port); the
+    socket is its own from then on, unless it raises.
     max_accepts: connections in one turn. pause: seconds to stay away when out of descriptors.
     """
 
@@ -215,7 +216,11 @@ class Acceptor:
                 self._most_last -= 1
                 if self._most_last <= 0:
                     self.close()
-            self._on_connection(sock, address_of(address))
+            try:
+                self._on_connection(sock, address_of(address))
+            except BaseException:
+                sock.close()  # Nobody has taken it.
+                raise
             if not self.is_open:
                 return
 

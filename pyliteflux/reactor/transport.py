@@ -105,10 +105,13 @@ class Transport:
         self.life = new
 
     def attach(self, channel: Conversation) -> None:
-        """Start: from now on what happens on the socket is told to `channel`."""
-        self._channel = channel
+        """Start: from now on what happens on the socket is told to `channel`.
+
+        Raises OSError where the kernel cannot watch one more; `channel` then hears nothing.
+        """
         self.input = READING
         self._watch()
+        self._channel = channel
 
     def fileno(self) -> int:
         """Return the socket's descriptor, or -1 once it is closed."""

@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -176,15 +177,15 @@ class Runtime:
         topics.begin(lambda: reactor.now)
         topics.on_presence = self._on_presence
         self.http.make_room = self._make_room
-        accept = {"http": self._accept_http, "tcp": self._accept_tcp}
+        kinds = {"http": (self.http, HttpChannel), "tcp": (self.tcp, MessageChannel)}
         self.addresses: dict[str, tuple[str, int]] = {}
         for name, sock in listeners:
             # Of "localhost" the first is told: the port of the other family is the same.
             self.addresses.setdefault(name, address_of(sock.getsockname()))
-            {"http": self.http, "tcp": self.tcp}[name].address = self.addresses[name]
-            self._acceptors.append(
-                Acceptor(reactor, sock, accept[name], config.max_accepts, config.accept_pause)
-            )
+            kinds[name][0].address = self.addresses[name]
+            accept = partial(self._accept, *kinds[name])
+            acceptor = Acceptor(reactor, sock, accept, config.max_accepts, config.accept_pause)
+            self._acceptors.append(acceptor)
         self.tcp.http_address = self.addresses.get("http")
         _running.add(self)
         self._sweep_interval = _sweep_interval(config)
@@ -233,30 +234,19 @@ class Runtime:
 
     # --- connections
 
-    def _accept_http(self, sock: socket.socket, address: Any) -> None:
-        self._accept(sock, address, self.http, HttpChannel)
-
-    def _accept_tcp(self, sock: socket.socket, address: Any) -> None:
-        self._accept(sock, address, self.tcp, MessageChannel)
-
-    def _accept(self, sock: socket.socket, address: Any, service: Any, make_channel: Any) -> None:
+    def _accept(self, service: Any, make_channel: Any, sock: socket.socket, address: Any) -> None:
         """A new connection: build its transport and channel, or say that there is no room."""
-        config, protocol = self._config, make_channel.protocol
+        config, protocol, now = self._config, make_channel.protocol, self.reactor.now
         slack = self._busy_slack
         if (
             len(self._channels) >= self._max_connections + slack
             or self._per_port[protocol] >= self._most_per_port + slack
         ):
             sock.close()
-            self._journal.add_cut(protocol, address, service.address, self.reactor.now)
+            self._journal.add_cut(protocol, address, service.address, now, "max_connections")
             return
-        transport = Transport(
-            self.reactor,
-            sock,
-            service.recv_size,
-            config.write_high_water,
-            config.write_low_water,
-        )
+        marks = config.write_high_water, config.write_low_water
+        transport = Transport(self.reactor, sock, service.recv_size, *marks)
         # Answers leave whole, once a turn: waiting to fill a segment (Nagle) only delays them.
         transport.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if config.kernel_unsent_limit and UNSENT_LIMIT is not None:
@@ -269,21 +259,31 @@ class Runtime:
             log.exception("a new connection cannot be served")
             transport.abort(CloseReason.INTERNAL_ERROR)
             return
-        self._channels.add(channel)
-        self._per_address[address[0]] += 1
-        self._per_port[protocol] += 1
         try:
             transport.attach(channel)
         except OSError as error:  # The kernel has no room to watch one more.
             log.error("cannot watch a new connection: %s", error.strerror)
-            channel.note(Kind.NO_ROOM, error.strerror)
             transport.close(CloseReason.BUSY)
+            self._journal.add_cut(protocol, address, service.address, now, str(error.strerror))
             return
-        limit = config.max_connections_per_ip
+        self._channels.add(channel)  # Not before it is watched: what counts has to end.
+        self._per_address[address[0]] += 1
+        self._per_port[protocol] += 1
+        try:
+            self._receive(channel)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            log.exception("%r failed as it began", channel)
+            transport.on_failure(error)
+
+    def _receive(self, channel: AnyChannel) -> None:
+        """A new connection is watched and counted: it may stay, or is told that it may not."""
+        protocol, limit = channel.protocol, self._config.max_connections_per_ip
         if self._is_full(protocol):
             self._evict_idle()
         is_full = self._is_full(protocol)
-        if is_full or (limit and self._per_address[address[0]] > limit):
+        if is_full or (limit and self._per_address[channel.address[0]] > limit):
             channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
             channel.refuse_busy()
             return

@@ -285,13 +285,16 @@ class Accepting(unittest.TestCase):
             self.connect()
 
     def test_a_bug_above_does_not_end_accepting(self) -> None:
+        taken = []
+
         def fail(sock: FakeSocket, address: Any) -> None:
-            sock.close()
+            taken.append(sock)
             raise RuntimeError("on purpose")
 
         good, self.acceptor._on_connection = self.acceptor._on_connection, fail  # type: ignore[assignment]
         self.connect()
         self.reactor.run_once()
+        self.assertEqual([sock.fileno() for sock in taken], [-1], "nobody else closes it")
         self.acceptor._on_connection = good
         self.connect()
         self.reactor.run_once()

@@ -82,6 +82,27 @@ class Accepting(RuntimeCase):
         simulation.settle()
         self.assertEqual(simulation.runtime.connections, 0)
 
+    def test_a_bug_at_the_accept_costs_that_connection_alone(self) -> None:
+        """X2: it is counted already, and must not stay, watched by nobody or by half."""
+        steps = (
+            "reactor.transport.Transport.set_option",
+            "reactor.transport.Transport.attach",
+            "push.hub.Hub.add",
+            "channels.message_channel.MessageChannel.greet",
+        )
+        for number, step in enumerate(steps, 1):
+            with self.subTest(step):
+                simulation = self.simulate(tcp_keep_alive=True)
+                simulation.server.on_connect(lambda client: True)
+                with mock.patch(f"pyliteflux.{step}", side_effect=LookupError("on purpose")):
+                    peer = simulation.tcp()
+                    simulation.settle()
+                self.assertTrue(peer.is_over)
+                self.assertEqual(simulation.runtime.connections, 0)
+                self.assertEqual(len(simulation.server.clients), 0)
+                self.expect_answer(simulation, simulation.http())
+                self.assertEqual(len(self.logs.find("LookupError: on purpose")), number)
+
     def test_one_turn_accepts_only_so_many(self) -> None:
         simulation = self.simulate(max_accepts=3)
         for _ in range(10):
