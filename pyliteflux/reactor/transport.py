@@ -223,7 +223,7 @@ class Transport:
     def _watch(self) -> None:
         """Bring what the selector watches for in line with what we want to know."""
         wanted = READ if self.input is READING else 0
-        if self._unsent and not self.flush_is_due:
+        if (self._unsent or self.life is FINISHING) and not self.flush_is_due:
             wanted |= WRITE
         if wanted == self._interest:
             return
@@ -357,8 +357,9 @@ class Transport:
         self.reason = reason
         if self.input is PAUSED:
             self.input = READING  # To see the peer's FIN; what it sends is dropped.
-        self._watch()
-        if not self._unsent:
+        if self._unsent:
+            self._watch()
+        else:
             self._send_fin()
 
     def _send_fin(self) -> None:
@@ -367,10 +368,14 @@ class Transport:
             return
         try:
             self._wire.shutdown(socket.SHUT_WR)
+        except BlockingIOError:  # A wire that encodes has a last word of its own to send.
+            self._watch()
+            return
         except OSError:
             self.close(self.reason)
             return
         self._move(FIN_SENT)
+        self._watch()
         self._channel.flushed()
 
     def close(self, reason: CloseReason) -> None:

@@ -16,7 +16,7 @@ from unittest import mock
 
 from pyliteflux.filepiece import FilePiece
 from pyliteflux.reactor.life import CLOSED, FINISHING
-from pyliteflux.reactor.loop import Reactor
+from pyliteflux.reactor.loop import READ, Reactor
 from pyliteflux.reactor.transport import PIECE_COST, SEND_BUDGET, Transport
 from pyliteflux.reactor.wire import Wire
 from pyliteflux.why import CloseReason
@@ -526,6 +526,29 @@ class FilesOnAnotherWire(Files):
 
     def decoded(self, data: bytes) -> bytes:
         return data.translate(OtherWire.TABLE)
+
+
+class LastWords(RealCase):
+    """A wire that encodes may have something to say before FIN, and the kernel no room for it."""
+
+    def wire_over(self, sock: socket.socket) -> Wire:
+        wire = OtherWire(sock)
+        full = BlockingIOError(errno.EAGAIN, "the kernel is full")
+        self.shutdown = mock.Mock(side_effect=[full, full, None])
+        wire.shutdown = self.shutdown  # type: ignore[attr-defined]
+        return wire
+
+    def test_fin_waits_until_the_wire_has_said_them(self) -> None:
+        for has_unsent in (False, True):
+            self.setUp()
+            with self.subTest(has_unsent=has_unsent):
+                if has_unsent:
+                    self.transport.write(b"answer")
+                self.transport.finish(CloseReason.DONE)
+                run_until(self.reactor, lambda: self.transport.fin_is_sent, "FIN is out")
+                self.assertEqual(self.shutdown.call_count, 3)
+                self.assertEqual(self.transport._interest, READ, "WRITE is watched no more")
+                self.assertEqual(self.channel.calls, ["flushed"])
 
 
 class RealSockets(RealCase):
