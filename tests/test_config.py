@@ -37,7 +37,7 @@ class ConfigTests(unittest.TestCase):
 
     def test_each_setting_is_annotated_with_the_type_of_its_values(self) -> None:
         annotated = typing.get_type_hints(Config)
-        self.assertEqual(list(annotated), list(SETTINGS), "in the order of the table")
+        self.assertEqual(list(annotated), list(SETTINGS))
         for name, kind in annotated.items():
             with self.subTest(name):
                 kinds = typing.get_args(kind) or (kind,)
