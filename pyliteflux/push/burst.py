@@ -39,11 +39,12 @@ class Burst:
         self._held: list[tuple[PushFrame, Door]] = []  # With who has heard it already.
         self._timer: TimerHandle | None = None
 
-    def push(self, frame: PushFrame, client_id: str | None, origin: Door | None) -> None:
-        """Push to one client, or to all where client_id is None. origin: by whose message."""
-        if client_id is not None or origin is None or not origin.has_more:
-            self.release()
-            self._hub.deliver(frame, client_id)
+    def push(self, frame: PushFrame, origin: Door | None) -> None:
+        """Push to all. origin: by whose message."""
+        if origin is None or not origin.has_more:
+            if self._held:
+                self.release()
+            self._hub.deliver(frame, None)
             return
         if len(self._held) >= MOST_HELD or (self._held and self._held[0][1] is not origin):
             self.release()  # Each sender hears its own first: two of them could not be in order.
@@ -54,7 +55,8 @@ class Burst:
 
     def after(self, callback: Callable[..., object], *args: Any) -> None:
         """Call what must not overtake a push that is held."""
-        self.release()
+        if self._held:
+            self.release()
         callback(*args)
 
     def release(self) -> None:

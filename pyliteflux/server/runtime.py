@@ -29,18 +29,13 @@ from ..app.routing import Router
 from ..channels.channel import CLOSED, IDLE
 from ..channels.http_channel import HttpChannel, HttpService
 from ..channels.journal import Journal, Kind, Story
-from ..channels.message_channel import MessageChannel, sender
+from ..channels.message_channel import MessageChannel
 from ..channels.message_service import MessageService, check_framings
 from ..config import Config
-from ..errors import PoolFull
 from ..log import framework as log
-from ..protocol.push import PushFrame
-from ..push.acks import Ack
-from ..push.burst import Burst
 from ..push.clients import Client
-from ..push.hooks import HookCalls, Hooks
-from ..push.hub import Hub
-from ..push.topics import Topics
+from ..push.desk import PushDesk
+from ..push.hooks import HookCalls
 from ..reactor.acceptor import Acceptor, listen_on
 from ..reactor.address import address_of
 from ..reactor.loop import Reactor
@@ -93,9 +88,7 @@ class Runtime:
         ready_made: Router,
         pipeline: Pipeline,
         tasks: TaskQueue,
-        hub: Hub,
-        topics: Topics,
-        hooks: Hooks,
+        desk: PushDesk,
         journal: Journal,
         protocols: str,
         selector: selectors.BaseSelector,
@@ -105,10 +98,8 @@ class Runtime:
     ) -> None:
         self._config = config
         self._tasks = tasks
-        self._hub = hub
-        self._hooks = hooks
+        self._desk = desk
         self._journal = journal
-        self._topics = topics
         self._channels: set[AnyChannel] = set()
         self._per_address: Counter[str] = Counter()
         self._per_port: Counter[str] = Counter()  # By protocol.
@@ -131,11 +122,6 @@ class Runtime:
             for _, sock in listeners:
                 sock.close()
             raise
-        self._burst = Burst(reactor, hub)
-        # Bytes of pushes: given to us (any thread, under the lock), and handed on (reactor thread).
-        # An RLock: a finalizer that pushes may run in between.
-        self._posting = threading.RLock()
-        self._posted_bytes = self._delivered_bytes = 0
         self.workers = pool_factory(
             reactor,
             "worker",
@@ -173,9 +159,8 @@ class Runtime:
         self._greeting: dict[MessageChannel, Client] = {}  # Whose on_connect is running.
         self.http.cleanup = self.tcp.cleanup = self.cleanup
         self.tcp.decoders = self.decoders
-        self.http.topics = self.tcp.topics = topics
-        topics.begin(lambda: reactor.now)
-        topics.on_presence = self._on_presence
+        self.http.topics = self.tcp.topics = desk.topics
+        desk.topics.on_presence = self._on_presence
         self.http.make_room = self._make_room
         kinds = {"http": (self.http, HttpChannel), "tcp": (self.tcp, MessageChannel)}
         self.addresses: dict[str, tuple[str, int]] = {}
@@ -288,10 +273,10 @@ class Runtime:
             channel.refuse_busy()
             return
         if isinstance(channel, MessageChannel) and channel.is_long_lived:
-            client = self._hub.add(channel)
+            client = self._desk.hub.add(channel)
             self._greeting[channel] = client
-            if self._hooks.connect:
-                channel.greet(self._hooks.admit, client)
+            if self._desk.hooks.connect:
+                channel.greet(self._desk.hooks.admit, client)
             else:
                 self._on_greeted(channel, True)
         if self.is_stopping:
@@ -353,7 +338,7 @@ class Runtime:
         client = self._greeting.pop(channel)
         if is_admitted:
             channel.client = client
-            self._hub.admit(channel)
+            self._desk.hub.admit(channel)
             if channel.state is CLOSED:
                 self._tell_gone(channel)
 
@@ -361,21 +346,21 @@ class Runtime:
         client, channel.client = channel.client, None
         if client is not None:
             reason = channel.transport.reason
-            self._calls.add(channel.client_id, self._hooks.disconnect, client, reason)
+            self._calls.add(channel.client_id, self._desk.hooks.disconnect, client, reason)
 
     def _on_leaving(self, channel: MessageChannel) -> None:
-        self._topics.drop(channel)
-        self._hub.remove(channel)
+        self._desk.topics.drop(channel)
+        self._desk.hub.remove(channel)
 
     def _on_presence(self, kind: str, topic: str, client_id: str) -> None:
-        hooks = self._hooks.join if kind == "join" else self._hooks.leave
+        hooks = self._desk.hooks.join if kind == "join" else self._desk.hooks.leave
         self._calls.add(client_id, hooks, topic, client_id)
 
     def _sweep(self) -> None:
         """Look at every connection once: has its deadline passed, does its peer read?"""
         self.reactor.call_later(self._sweep_interval, self._sweep)
         now, send_timeout = self.reactor.now, self._config.send_timeout
-        self._topics.sweep()
+        self._desk.topics.sweep()
         was_late, self._is_late = self._is_late, now - self._last_sweep > 2 * SWEEP_INTERVAL
         self._last_sweep = now
         if self._is_late and not was_late:
@@ -425,47 +410,6 @@ class Runtime:
         newest = max(found, key=lambda channel: channel.connected_at)
         return newest.record().story(self.reactor.now)
 
-    def push(self, frame: PushFrame, client_id: str | None) -> None:
-        """Have the reactor deliver a push. Raises PoolFull, and ReactorClosed after the end."""
-        self._post(len(frame.json), self._burst.push, frame, client_id, sender())
-
-    def push_acked(self, frame: PushFrame, ack: Ack, timeout: float) -> None:
-        """Have the reactor deliver a push that is to be acknowledged. Raises as `push` does."""
-        deliver = self._hub.deliver_acked
-        self._post(len(frame.json), self._burst.after, deliver, frame, ack, timeout)
-
-    def publish(self, topic: str, data: bytes) -> None:
-        """Have the reactor deliver a topic's message. Raises as `push` does."""
-        self._post(len(data), self._burst.after, self._topics.publish, topic, data)
-
-    def _post(self, size: int, callback: Callable[..., object], *args: Any) -> None:
-        """Have the reactor make a call that delivers so many bytes. Raises as `push` does.
-
-        Who pushes faster than the reactor delivers must hear of it, or the inbox would be the one
-        buffer without a limit: neither of calls, nor of the bytes that they hold.
-        """
-        config = self._config
-        if self.reactor.backlog >= config.push_backlog:
-            raise PoolFull(f"{config.push_backlog} pushes wait for the reactor (push_backlog)")
-        with self._posting:
-            waiting = self._posted_bytes - self._delivered_bytes
-            if waiting and waiting + size > config.push_backlog_bytes:
-                raise PoolFull(
-                    f"pushes of {waiting} bytes wait for the reactor, and {size} more are over "
-                    f"push_backlog_bytes"
-                )
-            self._posted_bytes += size
-        self.reactor.call_soon_threadsafe(self._deliver_posted, size, callback, args)
-
-    def _deliver_posted(self, size: int, callback: Callable[..., object], args: Any) -> None:
-        """Reactor thread."""
-        self._delivered_bytes += size
-        callback(*args)
-
-    def disconnect(self, client_id: str, text: str) -> None:
-        """Have the reactor end a client's connection. Raises ReactorClosed after the end."""
-        self.reactor.call_soon_threadsafe(self._burst.after, self._hub.disconnect, client_id, text)
-
     def request_stop(self) -> None:
         """Begin the graceful stop. Raises ReactorClosed after the end."""
         self.reactor.call_soon_threadsafe(self.begin_stop)
@@ -477,7 +421,7 @@ class Runtime:
         if self.is_stopping:
             return
         self.is_stopping = self.http.is_stopping = self.tcp.is_stopping = True
-        self._burst.release()
+        self._desk.release()
         channels = list(self._channels)
         for acceptor in self._acceptors:
             try:

@@ -5,8 +5,6 @@ Chapter: docs/running.md.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import logging
 import os
 import selectors
@@ -22,24 +20,20 @@ from ..app.middleware import MiddlewareManager
 from ..app.pipeline import Pipeline
 from ..app.routing import Decorated, Route, Router
 from ..channels.journal import Journal, Story
+from ..channels.message_channel import sender
 from ..config import Config
-from ..errors import ConfigError, HTTPError, PoolFull, ReactorClosed
+from ..errors import ReactorClosed
 from ..extras.files import StaticFiles
 from ..extras.subscribe_commands import SubscribeCommands
-from ..jsontext import dumps
-from ..log import access, console, escape
+from ..log import access, console
 from ..log import framework as log
 from ..otherwords import SERVER, missing
-from ..protocol.push import PushFrame
-from ..push.acks import GONE, Ack
-from ..push.clients import Client, Clients
-from ..push.hooks import Hooks
-from ..push.hub import Hub
+from ..push.acks import Ack
+from ..push.clients import Clients
+from ..push.desk import PushDesk
 from ..push.topic import Topic
-from ..push.topics import Topics
 from ..reactor.workers import WorkerPool
 from ..signatures import check_hook
-from ..topicname import check_topic
 from .runtime import Runtime
 from .stop_signals import StopSignals
 from .tracing import Tracer
@@ -78,17 +72,12 @@ class Server:
         self._pool_factory = pool_factory
         self._tasks = TaskQueue(self.config.task_queue_limit)
         self._pipeline = Pipeline(self.config, self.middleware_manager, self._tasks)
-        self._hub = Hub(
-            self.config, lambda channel: Client(channel, self.push_message, self.disconnect)
-        )
-        self._topics = Topics(self.config)
-        self._hooks = Hooks()
+        self._desk = PushDesk(self.config, sender)
         self._journal = Journal(0)  # Of this run, or the last.
         # Commands that the library brings along. A router of their own: the application's may
         # be shared with another server, which allows something else.
         self._ready_made = Router()
         self._subscribe_commands = SubscribeCommands()
-        self._ack_ids = itertools.count(1)
         # Guards the four below: who starts, who stops. Reentrant, as a signal handler of the
         # user's may call stop() while the thread that it interrupts is in here.
         self._lock = threading.RLock()
@@ -250,9 +239,7 @@ class Server:
                     self._ready_made,
                     self._pipeline,
                     self._tasks,
-                    self._hub,
-                    self._topics,
-                    self._hooks,
+                    self._desk,
                     journal,
                     protocol,
                     selector,
@@ -263,6 +250,7 @@ class Server:
             except BaseException:
                 selector.close()  # A port is in use: its descriptor would stay with us.
                 raise
+            self._desk.begin(runtime.reactor)
             self._runtime = runtime
             self._addresses = runtime.addresses
             return runtime
@@ -297,6 +285,7 @@ class Server:
         try:
             runtime.close()
         finally:
+            self._desk.end()
             with self._lock:
                 self._runtime = None
 
@@ -389,47 +378,7 @@ class Server:
         that JSON cannot write, PoolFull over push_backlog, push_backlog_bytes or
         max_pending_acks.
         """
-        if ack:
-            return self._push_acked(message, client_id, ack_timeout)
-        frame = PushFrame(message, default=self.config.json_default)
-        runtime = self._runtime
-        clients = self._hub.clients
-        if client_id is None:
-            count = len(clients)
-        elif self._hub.find(client_id) is not None:
-            count = 1
-        else:
-            log.info("push to %s: there is no such client", escape(str(client_id)))
-            return 0
-        if runtime is None or count == 0:
-            return 0
-        try:
-            runtime.push(frame, client_id)
-        except ReactorClosed:
-            return 0
-        return count
-
-    def _push_acked(self, message: Any, client_id: str | None, timeout: float | None) -> Ack:
-        if client_id is None:
-            raise ValueError("ack=True needs the client_id of one client")
-        timeout = self.config.ack_timeout if timeout is None else timeout
-        if not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise ValueError(f"ack_timeout takes seconds, more than 0, not {timeout!r}")
-        runtime, channel = self._runtime, self._hub.find(client_id)
-        reactor = None if runtime is None else runtime.reactor
-        ack = Ack(f"a{next(self._ack_ids)}", client_id, reactor)
-        frame = PushFrame(message, ack.id, self.config.json_default)
-        if runtime is None or channel is None:
-            ack.end(GONE)
-            return ack
-        limit = self.config.max_pending_acks
-        if channel.pending_acks >= limit:
-            raise PoolFull(f"{client_id} has not acknowledged {limit} pushes yet")
-        try:
-            runtime.push_acked(frame, ack, timeout)
-        except ReactorClosed:
-            ack.end(GONE)
-        return ack
+        return self._desk.push_message(message, client_id, ack, ack_timeout)
 
     def publish(self, topic: str, message: Any) -> int:
         """Publish a JSON value to all who hear a topic: TCP clients and browsers.
@@ -439,17 +388,7 @@ class Server:
         Raises TypeError or ValueError for a message that JSON cannot write or a topic that
         cannot be one, PoolFull over push_backlog or push_backlog_bytes.
         """
-        data = dumps(message, self.config.json_default)
-        _check_topic(topic)
-        runtime = self._runtime
-        if runtime is None:
-            return 0
-        count = self._topics.count(topic)
-        try:
-            runtime.publish(topic, data)
-        except ReactorClosed:
-            return 0
-        return count
+        return self._desk.publish(topic, message)
 
     def topic(self, name: str, **options: Any) -> Topic:
         """Return a topic: its members, its counts; with options, say how it is treated.
@@ -459,13 +398,7 @@ class Server:
         happens to a client that does not keep up; presence: whether who joins and leaves is
         told to the others. None: as the server's setting. Any thread. Raises ConfigError.
         """
-        try:
-            check_topic(name)
-        except HTTPError as error:
-            raise ConfigError(f"topic {name!r}: {error.message}") from None
-        if options:
-            self._topics.configure(name, options)
-        return Topic(name, self._topics, self.publish)
+        return self._desk.topic(name, **options)
 
     def allow_subscribe(self, *patterns: str) -> None:
         """Give TCP clients the commands `subscribe` and `unsubscribe`, for these topics only.
@@ -486,15 +419,7 @@ class Server:
         Returns False where there is no such client. Raises TypeError or ValueError for a reason
         that JSON cannot write.
         """
-        runtime = self._runtime
-        if runtime is None or self._hub.find(client_id) is None:
-            return False
-        dumps(reason)  # It is told the client: what cannot be, the caller must hear of.
-        try:
-            runtime.disconnect(client_id, reason)
-        except ReactorClosed:
-            return False
-        return True
+        return self._desk.disconnect(client_id, reason)
 
     # --- what it tells
 
@@ -506,7 +431,7 @@ class Server:
         False, or fails, the client is refused. Decorators of this kind go before `run`.
         """
         check_hook(function, "on_connect", "client")
-        self._hooks.connect.append(function)
+        self._desk.hooks.connect.append(function)
         return function
 
     def on_disconnect(self, function: Decorated) -> Decorated:
@@ -516,19 +441,19 @@ class Server:
         What is told of one client (`on_join` and `on_leave`, too) is told in order.
         """
         check_hook(function, "on_disconnect", "client", "reason")
-        self._hooks.disconnect.append(function)
+        self._desk.hooks.disconnect.append(function)
         return function
 
     def on_join(self, function: Decorated) -> Decorated:
         """Register ``function(topic, client_id)``: somebody joins a topic that has presence."""
         check_hook(function, "on_join", "topic", "client_id")
-        self._hooks.join.append(function)
+        self._desk.hooks.join.append(function)
         return function
 
     def on_leave(self, function: Decorated) -> Decorated:
         """Register ``function(topic, client_id)``: somebody leaves a topic that has presence."""
         check_hook(function, "on_leave", "topic", "client_id")
-        self._hooks.leave.append(function)
+        self._desk.hooks.leave.append(function)
         return function
 
     # --- what there is to see
@@ -554,12 +479,12 @@ class Server:
     @property
     def clients(self) -> Clients:
         """The long-lived TCP clients by id: a live, read-only mapping."""
-        return self._hub.clients
+        return self._desk.hub.clients
 
     @property
     def _active_connections(self) -> Clients:
         """The same object under the name that early users know."""
-        return self._hub.clients
+        return self._desk.hub.clients
 
     def why(self, client_id: str) -> Story | None:
         """Return what a connection of either protocol went through, and why it closed.
@@ -589,10 +514,10 @@ class Server:
             return {}
         return {
             "connections": runtime.connections,
-            "clients": len(self._hub.clients),
+            "clients": len(self._desk.hub.clients),
             "http_requests": runtime.http.requests,
             "tcp_messages": runtime.tcp.requests,
-            "push_dropped": runtime.tcp.push_dropped + self._topics.dropped,
+            "push_dropped": runtime.tcp.push_dropped + self._desk.topics.dropped,
             "worker_threads": runtime.workers.threads,
             "stream_threads": runtime.streams.threads,
             "requests_waiting": runtime.workers.waiting,
@@ -608,17 +533,6 @@ class Server:
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
         return f"<Server {state} http={self.http_address} tcp={self.tcp_address}>"
-
-
-@functools.lru_cache(maxsize=1024)
-def _check_topic(topic: str) -> None:
-    """Raise ValueError for what no topic can be called, patterns among it."""
-    try:
-        check_topic(topic)
-    except HTTPError as error:
-        raise ValueError(f"topic {topic!r}: {error.message}") from None
-    if topic.endswith("*"):
-        raise ValueError(f"topic {topic!r} is a pattern: one publishes to a topic")
 
 
 def _host_port(address: tuple[str, int]) -> str:

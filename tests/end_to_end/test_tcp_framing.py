@@ -604,7 +604,7 @@ class Unwritable(FramingCase):
         ack = self.server.push_message("\U0001f600", client_id, ack=True)
         self.simulation.settle()
         self.assertEqual(ack.state, "unwritable")
-        self.assertEqual(self.server._runtime._hub.find(client_id).pending_acks, 0)
+        self.assertEqual(self.server._desk.hub.find(client_id).pending_acks, 0)
 
     def test_a_goodbye_that_cannot_be_written_is_not_said(self) -> None:
         self.start()

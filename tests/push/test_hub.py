@@ -1,4 +1,4 @@
-"""Hub and Clients: who is connected, and who gets a push. Contract T7, T8, P1, P2."""
+"""Hub and Clients: who is connected, and who gets a push. Contract T7, T8, P2."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import threading
 import unittest
 from typing import Any
 
-from pyliteflux import Config, Router
+from pyliteflux import Config
 from pyliteflux.protocol.push import PushFrame
 from pyliteflux.push.hub import Hub
-from tests.fakes import Simulation
 from tests.support import captured_logs
 
 
@@ -127,42 +126,6 @@ class HubTest(unittest.TestCase):
         over.set()
         reader.join(10)
         self.assertFalse(reader.is_alive() or errors, errors)
-
-
-class PushMessage(unittest.TestCase):
-    def test_it_returns_the_number_of_clients_and_only_none_broadcasts(self) -> None:
-        with captured_logs(), Simulation(Router(), tcp_keep_alive=True) as simulation:
-            server = simulation.server
-            self.assertEqual(server.push_message("x"), 0)
-            one, two = simulation.tcp(), simulation.tcp()
-            simulation.settle()
-            self.assertEqual(server.push_message("all"), 2)
-            self.assertEqual(server.push_message("one", one.client_id), 1)
-            self.assertEqual(server.push_message("no", ""), 0)
-            with self.assertLogs("pyliteflux.server", "INFO") as logs:
-                self.assertEqual(server.push_message("no", "1.2.3.4:5"), 0)
-            self.assertEqual(len(logs.output), 1)
-            self.assertIn("1.2.3.4:5", logs.output[0])
-            simulation.settle()
-            self.assertEqual(one.take(), b'{"type": "push", "data": "all"}\n' + push("one"))
-            self.assertEqual(two.take(), push("all"))
-        self.assertEqual(server.push_message("after the end"), 0)
-
-    def test_only_long_lived_clients_are_listed(self) -> None:
-        with Simulation(Router()) as simulation:
-            simulation.tcp()
-            simulation.settle()
-            self.assertEqual(len(simulation.server.clients), 0)
-
-    def test_it_may_be_used_before_the_first_run(self) -> None:
-        simulation = Simulation(Router())
-        self.assertEqual(simulation.server.push_message("x"), 0)
-        with simulation:
-            pass
-
-
-def push(value: str) -> bytes:
-    return b'{"type": "push", "data": "%b"}\n' % value.encode()
 
 
 if __name__ == "__main__":

@@ -256,7 +256,7 @@ class Book:
 
     def leftovers(self) -> list[str]:
         """Return what is left when everybody has gone."""
-        topics = self._world.server._topics
+        topics = self._world.server._desk.topics
         left = [f"a subscriber of {room.name}" for room in topics._rooms.values() if room.listeners]
         if topics._patterns:
             left.append(f"patterns {list(topics._patterns)}")
