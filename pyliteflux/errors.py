@@ -9,11 +9,13 @@
     │   ├── HeadTooLarge         431
     │   ├── BodyTooLarge         413
     │   ├── ExpectationFailed    417
+    │   ├── RequestTimeout       408
     │   ├── NotSupported         501  a method or transfer coding nobody here knows
     │   ├── VersionNotSupported  505
     │   ├── FrameTooLong         a TCP message over its limit: the stream is lost
     │   ├── WrongPort            no TCP message at all, but HTTP or TLS: nothing more is read
     │   └── BadMessage           a TCP message that cannot be read: the stream goes on
+    │       └── MessageTimeout   408  it did not arrive in time: the stream is lost
     ├── HTTPError                an answer, raised by a handler or a middleware
     ├── ConfigError              also a ValueError and an AttributeError
     ├── RouteError               also a ValueError
@@ -27,8 +29,18 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
+
+
+class _NoId(enum.Enum):
+    """The type of `NO_ID`: an id may be any JSON value, null too, so None cannot mean "none"."""
+
+    NO_ID = "the message has no id"
+
+
+NO_ID: Final = _NoId.NO_ID
 
 
 class PyLiteFluxError(Exception):
@@ -41,11 +53,14 @@ class ProtocolError(PyLiteFluxError):
     status: the HTTP status that says so.
     code: the machine-readable name that a TCP client gets.
     setting: which limit it went over, for the log: the peer is not told our names.
+    data_type: the format in which a TCP message was being read: "json", "xml" or "raw"; "" where
+    who raises it leaves that to the framer.
     """
 
     status = 400
     code = "bad_message"
     setting = ""
+    data_type = ""
 
 
 class BadRequest(ProtocolError):
@@ -79,6 +94,12 @@ class ExpectationFailed(ProtocolError):
     status = 417
 
 
+class RequestTimeout(ProtocolError):
+    """RFC 9110 section 15.5.9: a request that did not arrive in time."""
+
+    status = 408
+
+
 class NotSupported(ProtocolError):
     """RFC 9110 section 15.6.2: a method or transfer coding that is not implemented."""
 
@@ -97,7 +118,10 @@ class FrameTooLong(ProtocolError):
     status = 413
     code = "message_too_large"
     setting = "tcp_max_message"
-    data_type = "raw"  # The format it was being read as: "json", "xml" or "raw".
+
+    def __init__(self, text: str = "", data_type: str = "raw") -> None:
+        super().__init__(text)
+        self.data_type = data_type
 
 
 class WrongPort(ProtocolError):
@@ -115,9 +139,29 @@ class WrongPort(ProtocolError):
 
 
 class BadMessage(ProtocolError):
-    """A TCP message that cannot be read. The framer is in step at the next one."""
+    """A TCP message that cannot be read. The framer is in step at the next one.
 
-    data_type = "raw"  # The format it was being read as: "json", "xml" or "raw".
+    id: to be echoed in the answer, `NO_ID` where none could be read. said: where it can be read
+    and only lacks a command, what it says to the route ``*`` (`protocol.message.Command`).
+    """
+
+    id: Any = NO_ID
+    said: Any = None
+
+    def __init__(
+        self, text: str = "", data_type: str = "", id: Any = NO_ID, said: Any = None
+    ) -> None:
+        super().__init__(text)
+        self.data_type = data_type
+        self.id = id
+        self.said = said
+
+
+class MessageTimeout(BadMessage):
+    """A TCP message whose rest did not come in time."""
+
+    status = 408
+    code = "timeout"
 
 
 class HTTPError(PyLiteFluxError):

@@ -114,7 +114,6 @@ WITHOUT_MIRROR: set[str] = {
     "client/link.py",
     "client/reader.py",
     "client/tcp_client.py",
-    "errors.py",
     "extras/auth.py",
     "extras/compression.py",
     "extras/cors.py",

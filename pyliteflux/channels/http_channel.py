@@ -19,7 +19,7 @@ from ..app.pipeline import refusal_route
 from ..app.request import HTTPRequest, Request
 from ..app.response import JSON, HTTPResponse, StreamResponse
 from ..app.routing import Route
-from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed
+from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed, RequestTimeout
 from ..headers import date_field
 from ..jsontext import dumps
 from ..log import escape
@@ -576,7 +576,7 @@ class HttpChannel(Channel):
         self.note(Kind.REFUSED, f"{text} ({error.setting})" if error.setting else text)
         self._body = None
         request = self._request
-        reason = CloseReason.READ_TIMEOUT if error.status == 408 else _reason_of(error)
+        reason = _reason_of(error)
         if request is None:  # Its head is not whole: nobody knows what was asked, and by whom.
             self._answer_unread(error.status, str(error))
             self._close(reason)
@@ -681,9 +681,7 @@ class HttpChannel(Channel):
         else:
             text = f"body_timeout or min_body_rate, {self._body_size} bytes of the body are here"
             self.note(Kind.DEADLINE, text)
-        error = ProtocolError("the request did not arrive in time")
-        error.status = 408
-        self._refuse(error)
+        self._refuse(RequestTimeout("the request did not arrive in time"))
 
     def _on_handling_timeout(self) -> None:
         stream = self._body_stream
@@ -716,4 +714,6 @@ class HttpChannel(Channel):
 
 def _reason_of(error: ProtocolError) -> CloseReason:
     """Return why a connection ends whose peer has been refused so."""
+    if isinstance(error, RequestTimeout):
+        return CloseReason.READ_TIMEOUT
     return CloseReason.TOO_LARGE if error.setting else CloseReason.PROTOCOL_ERROR

@@ -18,13 +18,12 @@ from typing import Any
 from ..app.context import current_scope
 from ..app.request import NO_HEADERS, Request, TCPRequest
 from ..app.response import StreamResponse
-from ..errors import BadMessage, ProtocolError, WrongPort
+from ..errors import NO_ID, BadMessage, MessageTimeout, ProtocolError, WrongPort
 from ..headers import Headers
 from ..log import framework as log
 from ..protocol.framers import Framer, Framing, hand_over
 from ..protocol.framing import Frame
 from ..protocol.message import (
-    NO_ID,
     Command,
     Signal,
     decode,
@@ -33,7 +32,6 @@ from ..protocol.message import (
     encode_error,
 )
 from ..protocol.push import Announcement
-from ..protocol.scanners import bad_message
 from ..push.acks import ACKED
 from ..reactor.life import READING
 from ..reactor.transport import Transport
@@ -353,15 +351,14 @@ class MessageChannel(PushedChannel):
         self.note(Kind.REFUSED, f"{error} ({error.setting})" if error.setting else str(error))
         answer = b""
         if self._service.tells_errors or isinstance(error, WrongPort):
-            data_type = getattr(error, "data_type", "raw")
-            id = getattr(error, "id", NO_ID)
+            data_type = error.data_type or "raw"
+            id = error.id if isinstance(error, BadMessage) else NO_ID
             answer = encode_error(str(error), error.code, data_type, id, wrap=self._wrap)
             self._transport.write(answer)
         else:
             self._service.log_unsaid("", error.status, str(error))
-        is_late = error.code == "timeout"
-        self._tell_unread(408 if is_late else error.status, len(answer))
-        if is_late:
+        self._tell_unread(error.status, len(answer))
+        if isinstance(error, MessageTimeout):
             self._close(CloseReason.READ_TIMEOUT)
         elif error.setting:
             self._close(CloseReason.TOO_LARGE)
@@ -392,7 +389,7 @@ class MessageChannel(PushedChannel):
         """Not a command: a push is acknowledged, or the client is there."""
         if not self._keep_alive:
             text = "nothing was pushed to you: this connection is for one command"
-            raise bad_message(text, signal.data_type)
+            raise BadMessage(text, signal.data_type)
         self._format = signal.data_type
         if self.state is RECEIVING:
             self._move(IDLE)
@@ -406,10 +403,9 @@ class MessageChannel(PushedChannel):
 
         Returns False where there is not, or where the message cannot be read at all.
         """
-        said: Command | None = getattr(error, "said", None)
-        if frame is None or said is None or not self._service.has_route(said[0]):
+        if frame is None or error.said is None or not self._service.has_route(error.said[0]):
             return False
-        self._dispatch(frame, said)
+        self._dispatch(frame, error.said)
         return True
 
     def _dispatch(self, frame: Frame, said: Command) -> None:
@@ -595,10 +591,8 @@ class MessageChannel(PushedChannel):
         if state is IDLE:
             self._on_silence()
         elif state is RECEIVING:
-            error = BadMessage("the message did not arrive in time")
-            error.code = "timeout"
-            error.data_type = self._framer.data_type
-            self._answer_error(error, close=True)
+            text = "the message did not arrive in time"
+            self._answer_error(MessageTimeout(text, self._framer.data_type), close=True)
         elif state is HANDLING:
             self._on_handling_timeout()
         elif state is CLOSING:

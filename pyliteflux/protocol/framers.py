@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NoReturn, Protocol
 from ..config import Config
 from ..errors import BadMessage, ConfigError, FrameTooLong, ProtocolError
 from .framing import BOM, Frame, JsonFramer, LineFramer, MessageFramer, XmlFramer
-from .scanners import BRACE, LESS, JsonScanner, bad_message
+from .scanners import BRACE, LESS, JsonScanner
 
 # Bytes that a message may have around it, beside those that tcp_max_message counts.
 OVERHEAD = 64
@@ -155,7 +155,7 @@ class BufferedFramer:
             frame = self.cut()
         except BadMessage as error:
             if len(self.buffer) < before:
-                vars(error).setdefault("data_type", self.data_type)
+                error.data_type = error.data_type or self.data_type
                 raise
             self._lose(ProtocolError(str(error)))  # The next call would find the same again.
         except ProtocolError as error:
@@ -171,7 +171,7 @@ class BufferedFramer:
         if frame is None and self.at_eof and self.buffer:
             data_type = self.data_type
             self.buffer.clear()
-            raise bad_message("the stream ended inside the message", data_type)
+            raise BadMessage("the stream ended inside the message", data_type)
         return frame
 
     def take_rest(self) -> bytes:

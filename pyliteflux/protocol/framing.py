@@ -30,7 +30,6 @@ from .scanners import (
     Scanner,
     WrongStart,
     XmlScanner,
-    bad_message,
     begins_word,
     end_of,
     is_request_line,
@@ -370,7 +369,7 @@ class MessageFramer:
                 return None
             if scanner.data_type != "raw":
                 self._consume(len(buffer))
-                raise bad_message("the stream ended inside the message", scanner.data_type)
+                raise BadMessage("the stream ended inside the message", scanner.data_type)
         self.has_line_end = scanner.data_type == "raw"
         data = bytes(buffer[start : scanner.position]).rstrip(_BLANK)
         self._consume(scanner.position)
@@ -381,9 +380,8 @@ class MessageFramer:
         self._move(BETWEEN)
 
     def _lose_size(self, received: int, data_type: str) -> NoReturn:
-        error = FrameTooLong(f"message of {received} bytes or more, limit {self._max_message}")
-        error.data_type = data_type
-        self._lose(error)
+        text = f"message of {received} bytes or more, limit {self._max_message}"
+        self._lose(FrameTooLong(text, data_type))
 
     def _lose(self, error: ProtocolError) -> NoReturn:
         self._failure = error

@@ -9,30 +9,20 @@ Chapter: docs/tcp.md.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from xml.parsers import expat
 
 from ..charsets import codec_of
-from ..errors import BadMessage
+from ..errors import NO_ID, BadMessage
 from ..jsontext import Default, dumps, loads, plain
 from ..no_answer import NO_ANSWER
 from .framing import MAX_DEPTH, Frame
-from .scanners import bad_message
 
 MAX_ATTRIBUTES = 64  # Of one XML element; ours has two. Bounds what a start tag makes expat do.
 
-
-class _NoId(enum.Enum):
-    """The type of `NO_ID`: an id may be any JSON value, null too, so None cannot mean "none"."""
-
-    NO_ID = "the message has no id"
-
-
-NO_ID: Final = _NoId.NO_ID
 
 # What a framing does to a message on its way out; None: the message is a line, or ends itself.
 Wrap = Callable[[bytes], bytes]
@@ -91,11 +81,11 @@ def _decode_line(data: bytes) -> Command:
         text = data.decode()
     except UnicodeDecodeError as error:
         fault = f"bad line: byte {error.start} is not UTF-8"
-        raise bad_message(fault, "raw", said=("", data, NO_ID, None)) from None
+        raise BadMessage(fault, "raw", said=("", data, NO_ID, None)) from None
     command, *rest = _split_line(text, maxsplit=1)
     if not command or _has_control(command):
         fault = "bad line: it must begin with a command, without controls"
-        raise bad_message(fault, "raw", said=("", data, NO_ID, None))
+        raise BadMessage(fault, "raw", said=("", data, NO_ID, None))
     return command, rest[0] if rest else "", NO_ID, None
 
 
@@ -112,10 +102,10 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
         except ValueError as error:
             # No UnicodeDecodeError as it is: its text repeats the byte.
             reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
-            raise bad_message(f"bad JSON: {reason}", "json") from None
+            raise BadMessage(f"bad JSON: {reason}", "json") from None
         if not isinstance(value, dict):
             said = ("", value, NO_ID, None)
-            raise bad_message(f"not a JSON object; {_JSON_SHAPE}", "json", said=said)
+            raise BadMessage(f"not a JSON object; {_JSON_SHAPE}", "json", said=said)
     id = value.get("id", NO_ID)
     command = value.get("command")
     if not isinstance(command, str) or not command:
@@ -127,17 +117,11 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
         fault = "must be a str that is not empty" if "command" in value else "is missing"
         headers = value.get("headers")
         said = ("", value, id, headers if _is_headers(headers) else None)
-        raise _wrong_shape(f'"command" {fault}', id, said=said)
+        raise BadMessage(f'"command" {fault}; {_JSON_SHAPE}', "json", id, said)
     headers = value.get("headers")
     if "headers" in value and not _is_headers(headers):
-        raise _wrong_shape('"headers" must be an object of str', id)
+        raise BadMessage(f'"headers" must be an object of str; {_JSON_SHAPE}', "json", id)
     return command, value.get("data"), id, headers
-
-
-def _wrong_shape(fault: str, id: Any, **known: Any) -> BadMessage:
-    if id is not NO_ID:
-        known["id"] = id
-    return bad_message(f"{fault}; {_JSON_SHAPE}", "json", **known)
 
 
 def _is_headers(value: Any) -> bool:
@@ -217,20 +201,20 @@ class _XmlReader:
 
     def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
         if encoding is not None and codec_of(encoding) != "utf-8":
-            raise bad_message("bad XML: the encoding must be UTF-8", "xml")
+            raise BadMessage("bad XML: the encoding must be UTF-8", "xml")
 
     def _refuse(self, *details: Any) -> None:
-        raise bad_message("bad XML: a DOCTYPE or ENTITY declaration is refused", "xml")
+        raise BadMessage("bad XML: a DOCTYPE or ENTITY declaration is refused", "xml")
 
     def _started(self, name: str, attributes: dict[str, str]) -> None:
         if len(attributes) > MAX_ATTRIBUTES:
-            raise bad_message(f"bad XML: over {MAX_ATTRIBUTES} attributes", "xml")
+            raise BadMessage(f"bad XML: over {MAX_ATTRIBUTES} attributes", "xml")
         element = _Element(name, attributes)
         if not self._open:
             self.root = element
         self._open.append(element)
         if len(self._open) > self._max_depth:
-            raise bad_message(f"nested over {self._max_depth} levels", "xml")
+            raise BadMessage(f"nested over {self._max_depth} levels", "xml")
 
     def _ended(self, name: str) -> None:
         element = self._open.pop()
@@ -255,20 +239,19 @@ def _decode_xml(data: bytes, max_depth: int) -> Command | Signal:
         fault = "bad XML: it cannot be read"
     root = reader.root
     id: Any = root.attributes.get("id", NO_ID)
-    known: dict[str, Any] = {} if id is NO_ID else {"id": id}
     if fault is not None:
-        raise bad_message(fault, "xml", **known) from None
+        raise BadMessage(fault, "xml", id) from None
     if root.name in ("ack", "pong"):
         return Signal("xml", root.name, id if isinstance(id, str) else "", _content(root, "id"))
     if root.name != "request":
         fault = f"the root element is not <request>; {_XML_SHAPE}"
-        raise bad_message(fault, "xml", said=(root.name, _content(root) or {}, id, None), **known)
+        raise BadMessage(fault, "xml", id, (root.name, _content(root) or {}, id, None))
     command = root.attributes.get("command")
     # Neither children nor text: no child, rather than the blank between tags.
     value = _content(root, "id", "command") or {}
     if not command:
         fault = f'the attribute "command" is missing or empty; {_XML_SHAPE}'
-        raise bad_message(fault, "xml", said=("", value, id, None), **known)
+        raise BadMessage(fault, "xml", id, ("", value, id, None))
     return command, value, id, None
 
 

@@ -58,13 +58,6 @@ _QUOTE, _SLASH, _GREATER, _BACKSLASH = b'"/>\\'
 _EXCLAMATION, _QUESTION = b"!?"
 
 
-def bad_message(text: str, data_type: str, **known: object) -> BadMessage:
-    """Return the error for a message in this format; known: ``id``, where it could be read."""
-    error = BadMessage(text)
-    vars(error).update(data_type=data_type, **known)
-    return error
-
-
 class Scanner(Protocol):
     """Looks for the end of one message, as far as the bytes that are here go.
 
@@ -118,7 +111,7 @@ class WrongStart:
 
     def scan(self, buffer: bytes | bytearray, end: int) -> bool:
         """Raise BadMessage."""
-        raise bad_message(self._text, self.data_type)
+        raise BadMessage(self._text, self.data_type)
 
 
 _CLOSER = {ord("{"): ord("}"), ord("["): ord("]")}
@@ -156,9 +149,9 @@ class JsonScanner:
             elif byte in _CLOSER:
                 self._closers.append(_CLOSER[byte])
                 if len(self._closers) > self._max_depth:
-                    raise bad_message(f"nested over {self._max_depth} levels", "json")
+                    raise BadMessage(f"nested over {self._max_depth} levels", "json")
             elif byte != self._closers.pop():
-                raise bad_message(f"bad JSON: {chr(byte)!r} closes nothing that is open", "json")
+                raise BadMessage(f"bad JSON: {chr(byte)!r} closes nothing that is open", "json")
             elif not self._closers:
                 return True
         return False
@@ -178,7 +171,7 @@ class JsonScanner:
             elif byte == _QUOTE:
                 self._in_string = False
             if byte < 0x20:
-                raise bad_message("bad JSON: a control character in a string", "json")
+                raise BadMessage("bad JSON: a control character in a string", "json")
             self.position += 1
         return True
 
@@ -256,7 +249,7 @@ class XmlScanner:
         if self.position == end:
             return False
         if buffer[self.position] != LESS:
-            raise bad_message("bad XML: text before the root element", "xml")
+            raise BadMessage("bad XML: text before the root element", "xml")
         return self._move(MARKUP)
 
     def _markup(self, buffer: bytes | bytearray, end: int) -> bool:
@@ -270,13 +263,13 @@ class XmlScanner:
         self.position = kind
         if buffer[kind] == _SLASH:
             if not self._depth:
-                raise bad_message("bad XML: an end tag without a start tag", "xml")
+                raise BadMessage("bad XML: an end tag without a start tag", "xml")
             self.position += 1
             return self._move(END_TAG)
         if not _is_name_start(buffer, kind, end):
-            raise bad_message("bad XML: '<' begins no tag, write &lt; for the character", "xml")
+            raise BadMessage("bad XML: '<' begins no tag, write &lt; for the character", "xml")
         if self._depth == self._max_depth:
-            raise bad_message(f"nested over {self._max_depth} levels", "xml")
+            raise BadMessage(f"nested over {self._max_depth} levels", "xml")
         return self._move(START_TAG)
 
     def _declaration(self, buffer: bytes | bytearray, end: int) -> bool:
@@ -287,7 +280,7 @@ class XmlScanner:
             return self._section(len(_CDATA), b"]]>")
         if _COMMENT.startswith(opening) or (_CDATA.startswith(opening) and opening != _CDATA):
             return False
-        raise bad_message("bad XML: a DOCTYPE or ENTITY declaration is refused", "xml")
+        raise BadMessage("bad XML: a DOCTYPE or ENTITY declaration is refused", "xml")
 
     def _section(self, opening: int, terminator: bytes) -> bool:
         self.position += opening
@@ -323,14 +316,14 @@ class XmlScanner:
             if buffer[position + 1] == _GREATER:
                 self.position += 1
                 return self._move(TEXT if self._depth else WHOLE)
-        raise bad_message(f"bad XML: {chr(byte)!r} in a tag", "xml")
+        raise BadMessage(f"bad XML: {chr(byte)!r} in a tag", "xml")
 
     def _value(self, buffer: bytes | bytearray, end: int) -> bool:
         position = self.position = end_of(_in_value[self._quote](buffer, self.position, end))
         if position == end:
             return False
         if buffer[position] == LESS:
-            raise bad_message("bad XML: '<' in an attribute value", "xml")
+            raise BadMessage("bad XML: '<' in an attribute value", "xml")
         self.position += 1
         return self._move(START_TAG)
 
@@ -339,7 +332,7 @@ class XmlScanner:
         if position == end:
             return False
         if buffer[position] != _GREATER:
-            raise bad_message(f"bad XML: {chr(buffer[position])!r} in an end tag", "xml")
+            raise BadMessage(f"bad XML: {chr(buffer[position])!r} in an end tag", "xml")
         self.position += 1
         self._depth -= 1
         return self._move(TEXT if self._depth else WHOLE)

@@ -12,11 +12,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from pyliteflux.errors import BadMessage
+from pyliteflux.errors import NO_ID, BadMessage
 from pyliteflux.protocol.framing import Frame, MessageFramer
 from pyliteflux.protocol.message import (
     MAX_ATTRIBUTES,
-    NO_ID,
     Signal,
     decode,
     encode_answer,
@@ -57,7 +56,7 @@ class Reading(unittest.TestCase):
         error = caught.exception
         self.assertIn(text, str(error))
         self.assertEqual(vars(error)["data_type"], data_type)
-        self.assertEqual(vars(error).get("id", NO_ID), id)
+        self.assertEqual(error.id, id)
         self.assertEqual(error.code, "bad_message")
         # Whatever it says, it can be answered in the format of the question.
         answer = encode_error(str(error), error.code, data_type, id)
