@@ -10,14 +10,17 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import select
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -989,6 +992,196 @@ class SlowConsumers(ClientTestCase):
         self.assertEqual(call.result(), {"ok": 1})
         self.assertEqual([data[0] for data in self.taken(client, 1)], [99])
         self.assertEqual(self.events, ["dropped"])
+
+
+def in_child(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Fork; return what waits for the child and returns what `function` returned there."""
+    near, far = socket.socketpair()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of forks and threads: that is what is tested.
+        pid = os.fork()
+    if pid == 0:
+        try:
+            value = function()
+        except BaseException as error:
+            value = f"{type(error).__name__}: {error}"
+        far.sendall(json.dumps(value).encode())
+        os._exit(0)
+    far.close()
+
+    def result() -> Any:
+        near.settimeout(DEADLINE)
+        try:
+            return json.loads(b"".join(iter(lambda: near.recv(65536), b"")))
+        except TimeoutError:
+            raise AssertionError("the child hangs") from None
+        finally:
+            near.close()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    return result
+
+
+@unittest.skipUnless(hasattr(os, "fork"), "there is no fork here")
+class Forks(ClientTestCase):
+    """A client that was used before a fork: in the child it begins anew."""
+
+    def expect_untouched(self, client: TCPClient, peer: Peer) -> None:
+        """The parent's connection is open, and nothing was said on it."""
+        call = InThread(client.call, "parent")
+        self.assertEqual(peer.answer(mine=1)["command"], "parent")
+        self.assertEqual(call.result(), {"mine": 1})
+
+    def test_each_process_has_a_connection_and_gets_its_own_answers(self) -> None:
+        client, peer = self.connected()
+        ours = InThread(client.call, "parent")
+        question = peer.read()
+        child = in_child(lambda: [client.call("child"), client.call("again")])
+        other = self.accept()
+        self.assertEqual(other.answer(of="child"), {"command": "child", "data": None, "id": 1})
+        self.assertEqual(other.answer(of="again")["id"], 2)
+        self.assertEqual(child(), [{"of": "child"}, {"of": "again"}])
+        peer.say(id=question["id"], of="parent")
+        self.assertEqual(ours.result(), {"of": "parent"})
+        self.expect_untouched(client, peer)
+
+    def test_no_lock_of_the_parent_holds_up_the_child(self) -> None:
+        client, peer = self.connected()
+        link = client._reader.link
+        assert link is not None
+        locks = [link._writing, link._io, client._once_lock]
+        for lock in locks:
+            lock.acquire()
+        child = in_child(lambda: client.call("child", timeout=DEADLINE / 2))
+        for lock in locks:
+            lock.release()
+        self.accept().answer(ok=True)
+        self.assertEqual(child(), {"ok": True})
+        self.expect_untouched(client, peer)
+
+    def test_a_fork_waits_for_the_message_that_is_being_taken(self) -> None:
+        client, peer = self.connected()
+        reader = client._reader
+        reader.lock.acquire()
+        timer = threading.Timer(0.01, reader.lock.release)
+        timer.start()
+        child = in_child(lambda: client.call("child", timeout=DEADLINE / 2))
+        self.accept().answer(ok=True)
+        self.assertEqual(child(), {"ok": True})
+        timer.join()
+        self.expect_untouched(client, peer)
+
+    def test_forks_at_any_moment_of_a_conversation(self) -> None:
+        client, peer = self.connected()
+        over = threading.Event()
+
+        def talk() -> None:
+            with contextlib.suppress(ConnectionLost):
+                while not over.is_set():
+                    client.call("parent")
+
+        def answer() -> None:
+            with contextlib.suppress(AssertionError, OSError):
+                while True:
+                    peer.say(type="push", data=1)
+                    peer.answer()
+
+        threads = [InThread(talk), InThread(answer)]
+        for number in range(10):
+            child = in_child(lambda number=number: client.call("child", number, timeout=DEADLINE))
+            with self.server.accept() as other:
+                self.assertEqual(other.answer()["data"], number)
+                child()
+        over.set()
+        threads[0].result()
+        client.close()
+        threads[1].result()
+
+    def test_the_end_in_the_child_is_not_the_parents(self) -> None:
+        for end in (lambda c: c.close(), lambda c: c.__exit__(None, None, None)):
+            client, peer = self.connected()
+            self.assertIs(in_child(lambda c=client, e=end: e(c) or c.is_closed)(), True)
+            self.expect_untouched(client, peer)
+
+    def test_a_connection_for_one_call_is_not_ended_by_the_child(self) -> None:
+        client = self.client(keep_alive=False)
+        call = InThread(client.call, "parent")
+        peer = self.accept()
+        question = peer.read()
+        self.assertIsNone(in_child(client.close)())
+        peer.say(id=question["id"], ok=True)
+        self.assertEqual(call.result(), {"ok": True})
+
+    def test_the_child_keeps_no_copy_of_the_connection(self) -> None:
+        """Else its server would hear of the parent's end when the child ends, too."""
+        client, peer = self.connected()
+        link = client._reader.link
+        assert link is not None
+        number = link._sock.fileno()
+
+        def is_open() -> bool:
+            with contextlib.suppress(OSError):
+                os.fstat(number)
+                return True
+            return False
+
+        self.assertIs(in_child(is_open)(), False)
+        self.expect_untouched(client, peer)
+
+    def test_a_push_of_the_parent_is_not_acknowledged_by_the_child(self) -> None:
+        client, peer = self.connected(auto_ack=False)
+        peer.say(type="push", ack="a1", data=1)
+        push = client.next_push(DEADLINE)
+        assert push is not None
+        self.assertIs(in_child(push.ack)(), False)
+        self.expect_untouched(client, peer)
+        self.assertTrue(push.ack())
+        self.assertEqual(peer.read(), {"ack": "a1"})
+
+    def test_who_takes_pushes_in_the_child_hears_the_topics_of_the_parent(self) -> None:
+        """From where the parent was at the fork, on a connection of its own."""
+        client, peer = self.subscribed("news")
+        peer.publish("news", 2)
+        wait_until(lambda: client.subscriptions == {"news": "e-2"}, "it has come")
+
+        def take() -> list[Any]:
+            return [push.data for push in itertools.islice(client, 2)]
+
+        child = in_child(take)
+        other = self.accept()
+        self.assertEqual(other.confirm("e-2"), {"topic": "news", "since": "e-2"})
+        other.publish("news", 3)
+        self.assertEqual(child(), [2, 3])
+        peer.publish("news", 3)
+        self.assertEqual(take(), [2, 3])
+
+    def test_a_child_that_only_calls_hears_none(self) -> None:
+        client, peer = self.subscribed("news")
+        child = in_child(lambda: [client.call("child"), list(client.subscriptions)])
+        self.assertEqual(self.accept().answer()["command"], "child")
+        self.assertEqual(child(), [{}, ["news"]])
+        self.expect_untouched(client, peer)
+
+    def test_a_topic_that_the_child_may_not_hear_is_an_error_once(self) -> None:
+        client, _ = self.subscribed("news")
+
+        def take() -> Any:
+            with contextlib.suppress(CallError):
+                client.next_push(0)
+                return "no error"
+            return [client.next_push(0), client.subscriptions]
+
+        child = in_child(take)
+        self.accept().answer(error="no", code="forbidden")
+        self.assertEqual(child(), [None, {}])
+
+    def test_a_closed_client_is_closed_in_the_child(self) -> None:
+        client, _ = self.connected()
+        client.close()
+        self.assertEqual(
+            in_child(lambda: client.call("x"))(), "ConnectionLost: the client is closed"
+        )
 
 
 @unittest.skipUnless(shutil.which("openssl"), "needs openssl to make a certificate")

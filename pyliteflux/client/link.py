@@ -204,6 +204,10 @@ class Link:
         except OSError:
             pass  # It has ended already.
 
+    def close_copy(self) -> None:
+        """In a forked child: close its copy of the descriptor; the connection is the parent's."""
+        self._sock.close()  # No shutdown: that would end it for both.
+
     def close(self) -> None:
         """Close. For the thread that reads, when it has read."""
         self.abort()  # Who waits for room to send would not notice a close.

@@ -50,17 +50,26 @@ class Reader:
         self._open_link = open_link
         self._reconnect = reconnect
         self._limit = limit
-        self._ids = itertools.count(1)
         # Reader thread only.
         self._backoff = backoff
-        self._goodbye = ""  # What the server has said last, should it close now.
-        # All below is guarded by the lock; `ended` and `link` may be read without.
+        # Guarded by the lock, as what `_begin` makes; `ended` may be read without.
+        self.ended = ""  # Why nothing works any more.
+        self.subscriptions: dict[str, Subscription] = {}
+        # Of these, what a parent process had subscribed to: for whoever takes pushes here first.
+        self.inherited: list[Subscription] = []
+        self._queue = queue
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing has happened yet: no thread, no connection, and nobody waits."""
+        self._ids = itertools.count(1)  # Set once.
+        self._goodbye = ""  # Reader thread only: what the server said last, should it close now.
+        # All below is guarded by the lock; `link` may be read without.
         self.lock = threading.Lock()
         self._changed = threading.Condition(self.lock)  # The thread, and who needs a link.
         self._has_items = threading.Condition(self.lock)  # Who takes pushes.
         self._thread: threading.Thread | None = None
         self.link: Link | None = None
-        self.ended = ""  # Why nothing works any more.
         self.was_connected = False
         self._was_understood = False  # The other end is a server of our kind.
         self._failures = 0  # Attempts to connect that failed, connections that were lost,
@@ -68,9 +77,26 @@ class Reader:
         self._waiting = 0  # Threads that need a link,
         self._hurry = False  # one of them since the last attempt.
         self._calls: dict[int, Call] = {}
-        self.subscriptions: dict[str, Subscription] = {}
-        self._queue = queue
         self._is_paused = False
+
+    def begin_anew(self) -> None:
+        """In a forked child: the thread and the connection are the parent's.
+
+        What has come stays here as well; the topics are asked for again, from where the parent
+        was at the fork, once somebody takes pushes here. A child that only calls hears none.
+        """
+        link = self.link
+        self._begin()  # And a push that came by that link is acknowledged by the parent.
+        self._backoff.reset()
+        self._queue.has_taker = False
+        for topic, mine in list(self.subscriptions.items()):
+            if mine.is_ours:
+                self.inherited.append(mine)
+                mine.is_ours = mine.is_live = False
+            elif mine not in self.inherited:
+                del self.subscriptions[topic]  # Its caller was a thread of the parent.
+        if link is not None:
+            link.close_copy()
 
     # --- for callers
 
@@ -85,7 +111,9 @@ class Reader:
         it was never there, the address may be wrong, and that is told at once. Raises
         ConnectionLost.
         """
-        with self.lock:
+        if not self.lock.acquire(timeout=seconds_until(deadline)):
+            raise ConnectionLost(f"no connection to {self._peer}: it takes too long")
+        try:
             if self.link is None and not self.ended:
                 self._demand_link(deadline)
             if self.link is None or self.ended:
@@ -95,6 +123,8 @@ class Reader:
                 if self._is_paused:
                     self._changed.notify_all()  # What it reads next may be the answer.
             return self.link
+        finally:
+            self.lock.release()
 
     def _demand_link(self, deadline: float) -> None:
         """Wait until there is a connection, or there can be none."""
@@ -140,6 +170,12 @@ class Reader:
         """From now on somebody takes pushes."""
         with self.lock:
             self._queue.has_taker = True
+
+    def disinherit(self, mine: Subscription) -> None:
+        """It is no longer to be asked for again."""
+        with self.lock:
+            if mine in self.inherited:
+                self.inherited.remove(mine)
 
     def end(self, reason: str) -> None:
         """Close; who waits for anything is woken."""

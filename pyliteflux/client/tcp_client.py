@@ -13,13 +13,15 @@ Chapter: docs/client.md.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConnectionLost, ProtocolError
+from ..errors import CallError, ConnectionLost, ProtocolError
 from ..jsontext import dumps
 from ..log import GuardedLogger, one_line
 from .calls import is_error_without_id, read_message
@@ -49,7 +51,8 @@ class TCPClient:
     max_message, queue_limit: bytes. ssl_context: for a TLS proxy before the server. backoff:
     the waits between attempts to come back.
 
-    Use it as a context manager or `close` it: its thread and connection live until then.
+    Use it as a context manager or `close` it: its thread and connection live until then. In a
+    process that was forked it begins anew, with a connection of its own.
     """
 
     def __init__(
@@ -86,6 +89,8 @@ class TCPClient:
         )
         self._once: set[Link] = set()  # Connections for one call. Guarded by their lock.
         self._once_lock = threading.Lock()
+        with _fork_lock:
+            _clients.add(self)
 
     # --- calls
 
@@ -222,6 +227,23 @@ class TCPClient:
             if not mine.is_ours and not getattr(error, "may_have_run", False):
                 raise
 
+    def _take_over(self, deadline: float) -> None:
+        """Subscribe here to what the parent of this process had subscribed to."""
+        reader = self._reader
+        try:
+            mine = reader.inherited[0]
+        except IndexError:
+            return  # Another thread has been faster.
+        if reader.subscriptions.get(mine.topic) is mine:  # Nobody has asked for it anew.
+            try:
+                while not mine.is_ours:
+                    self._ask_for(mine, deadline)
+            except CallError:
+                reader.subscriptions.pop(mine.topic, None)
+                reader.disinherit(mine)
+                raise
+        reader.disinherit(mine)
+
     def unsubscribe(self, topic: str, *, timeout: float | None = None) -> None:
         """Hear it no more. What has come already is still handed out. Raises as `call` does."""
         with self._reader.lock:
@@ -270,6 +292,8 @@ class TCPClient:
         self._check_keep_alive()
         reader = self._reader
         reader.listen()
+        while reader.inherited and not reader.ended:
+            self._take_over(self._deadline(None))
         if not reader.was_connected:
             reader.await_link(self._deadline(None))
         item = reader.take(deadline)
@@ -302,8 +326,52 @@ class TCPClient:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _begin_anew(self) -> None:
+        """In a forked child: nothing that is the parent's is sent on, shut down or waited for."""
+        links, self._once = self._once, set()
+        self._once_lock = threading.Lock()
+        for link in links:
+            link.close_copy()
+        self._reader.begin_anew()
+
     def __repr__(self) -> str:
         return f"<TCPClient of {self._peer}>"
+
+
+# A child process has copies of a client's descriptors and of its locks, in the state in which they
+# were, and none of its threads. Two processes on one connection would get each other's answers.
+_clients: weakref.WeakSet[TCPClient] = weakref.WeakSet()
+_fork_lock = threading.Lock()  # Guards these two.
+_held: list[threading.Lock] = []  # By the thread that forks.
+
+
+def _before_fork() -> None:
+    """Let no reader be in the middle of a message: its child would miss it, or have it twice."""
+    _fork_lock.acquire()
+    for client in list(_clients):
+        lock = client._reader.lock
+        lock.acquire()
+        _held.append(lock)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+    _fork_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork()  # This thread has the locks, here too.
+    for client in list(_clients):
+        client._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def _log_event(event: Event) -> None:
