@@ -56,7 +56,7 @@ from .extras.cors import CORSMiddleware
 from .extras.files import FileResponse
 from .extras.proxy import ProxyHeadersMiddleware
 from .extras.timing import TimingMiddleware
-from .log import Logger
+from .logger import Logger
 from .no_answer import NO_ANSWER
 from .protocol.framers import BufferedFramer, Framer, LengthFramer
 from .protocol.framing import Frame

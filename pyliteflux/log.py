@@ -1,12 +1,11 @@
 """Logging: a thin front of the standard module, and the escaping that keeps lines honest.
 
-`Logger` is for users (``pyliteflux.app``); the framework itself logs below ``pyliteflux``.
-Nothing is installed at import: a `Server` attaches a console handler when it runs and takes
-it away when it has stopped. Whatever came from the network passes `escape` first, so that
-no peer can forge a line or send colours to a terminal (CVE-2020-7694).
+The framework logs below ``pyliteflux.server``; what users log (logger.py) is made into a record
+here, too. Whatever came from the network passes `escape` first, so that no peer can forge a line
+or send colours to a terminal (CVE-2020-7694).
 
 The rule: a line costs its writer nothing but the line. Whatever a handler, a filter or a
-value's own `__repr__` raises ends in `_emit`, and while a server runs another thread does the
+value's own `__repr__` raises ends in `emit`, and while a server runs another thread does the
 writing (log_writer.py).
 
 Chapter: docs/running.md.
@@ -15,18 +14,15 @@ Chapter: docs/running.md.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
-from .log_writer import LOOK_AGAIN, PATIENCE, LogWriter, forget_in_child
+from .log_writer import LogWriter, forget_in_child
 
 application = logging.getLogger("pyliteflux.app")
 
@@ -47,11 +43,41 @@ def escape(text: str) -> str:
     return one_line(text.replace("\\", "\\\\"))
 
 
-class GuardedLogger:
-    """A front of a `logging.Logger` for the framework: no call of it raises, or blocks a server.
+class Levels:
+    """The methods of a logger, one for each level. Any thread.
 
-    Any thread. The methods and arguments are those of `logging.Logger`.
+    Their arguments are those of `logging.Logger`.
     """
+
+    __slots__ = ()
+
+    def _log(self, level: int, message: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def debug(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at DEBUG."""
+        self._log(logging.DEBUG, message, args, kw)
+
+    def info(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at INFO."""
+        self._log(logging.INFO, message, args, kw)
+
+    def warning(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at WARNING."""
+        self._log(logging.WARNING, message, args, kw)
+
+    def error(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at ERROR."""
+        self._log(logging.ERROR, message, args, kw)
+
+    def exception(self, message: Any, *args: Any, **kw: Any) -> None:
+        """Log at ERROR with the traceback of the exception being handled."""
+        kw.setdefault("exc_info", True)
+        self._log(logging.ERROR, message, args, kw)
+
+
+class GuardedLogger(Levels):
+    """A front of a `logging.Logger` for the framework: no call of it raises, or blocks a server."""
 
     __slots__ = ("logger", "isEnabledFor")
 
@@ -61,28 +87,11 @@ class GuardedLogger:
 
     def log(self, level: int, message: Any, *args: Any, **kw: Any) -> None:
         """Log at `level`."""
+        self._log(level, message, args, kw)
+
+    def _log(self, level: int, message: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
         if self.isEnabledFor(level):
-            _emit(self.logger, level, message, args, **kw)
-
-    def debug(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at DEBUG."""
-        self.log(logging.DEBUG, message, *args, **kw)
-
-    def info(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at INFO."""
-        self.log(logging.INFO, message, *args, **kw)
-
-    def warning(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at WARNING."""
-        self.log(logging.WARNING, message, *args, **kw)
-
-    def error(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at ERROR."""
-        self.log(logging.ERROR, message, *args, **kw)
-
-    def exception(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at ERROR with the traceback of the exception being handled."""
-        self.log(logging.ERROR, message, *args, exc_info=True, **kw)
+            emit(self.logger, level, message, args, **kw)
 
 
 framework = GuardedLogger("pyliteflux.server")
@@ -93,10 +102,10 @@ access = GuardedLogger("pyliteflux.server.access")  # A line for each request.
 # have only their text.
 KEPT_WHOLE = 64
 _Write = tuple[Callable[..., object], Callable[[Any], object], Any]
-_OUR_FILE = (lambda: None).__code__.co_filename
+_OURS = {__name__, f"{__package__}.logger"}  # A line was logged by who called one of these.
 
 
-def _emit(
+def emit(
     logger: logging.Logger,
     level: int,
     message: Any,
@@ -122,7 +131,7 @@ def _emit(
         record = logger.makeRecord(
             logger.name, level, *place, message, args, exc_info, code.co_name, extra, stack
         )
-        _tag_with_request_id(record)
+        tag_with_request_id(record)
         record.msg = _text_of(record)  # Now: what the arguments say may change, or be given back.
         record.args = None
         kept: Any = not logger.disabled and logger.filter(record)  # From 3.12 on maybe another.
@@ -134,7 +143,7 @@ def _emit(
             job: _Write = copy_context().run, logger.callHandlers, record
         else:
             if record.exc_info:
-                record.exc_text = _trace_of(record)
+                record.exc_text = trace_of(record)
                 record.exc_info = None
             job = _call, logger.callHandlers, record
         writer.put(_write, job)
@@ -144,11 +153,26 @@ def _emit(
         writer.put(_complain, error)
 
 
+def tag_with_request_id(record: logging.LogRecord) -> bool:
+    """A filter that lets everything pass and notes which request it was logged for."""
+    if not hasattr(record, "request_id"):
+        args = record.args if isinstance(record.args, tuple) else ()
+        record.request_id = request_id_of_this_thread() or next(
+            # On the reactor thread: the request that the line is about says it.
+            (arg.request_id for arg in args if hasattr(arg, "request_id")),
+            None,
+        )
+    return True
+
+
 def _caller(level: int) -> FrameType:
-    """Return the frame that logs: the first one outside this module, or further out."""
+    """Return the frame that logs: the first one outside these modules, or further out."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and (frame.f_code.co_filename == _OUR_FILE or level > 1):
-        level -= frame.f_code.co_filename != _OUR_FILE
+    while frame.f_back is not None:
+        is_ours = frame.f_globals.get("__name__") in _OURS
+        if level <= 1 and not is_ours:
+            break
+        level -= not is_ours
         frame = frame.f_back
     return frame
 
@@ -163,7 +187,7 @@ def _text_of(record: logging.LogRecord) -> str:
         return f"{record.msg!s} (its arguments cannot be written: {type(error).__name__})"
 
 
-def _trace_of(record: logging.LogRecord) -> str:
+def trace_of(record: logging.LogRecord) -> str:
     return logging.Formatter().formatException(record.exc_info or (None, None, None))
 
 
@@ -211,301 +235,3 @@ forget_in_child(writer)
 def write_later(write: Callable[[Any], object], argument: Any) -> bool:
     """Have ``write(argument)`` called where it may block; return False where there is no room."""
     return writer.offer(_write, (_call, write, argument))
-
-
-class _OneLine:
-    """A value whose text has no controls; made into text only if the line is written."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __str__(self) -> str:
-        return one_line(str(self.value))
-
-    def __repr__(self) -> str:
-        return one_line(repr(self.value))
-
-
-def _safe(value: Any) -> Any:
-    """Return a log argument that cannot bring controls into the line."""
-    if isinstance(value, str):
-        return one_line(value)
-    if value is None or isinstance(value, (int, float)):
-        return value  # Numbers stay numbers, for "%d".
-    return _OneLine(value)
-
-
-class _Logger:
-    """``Logger.info("text %s", value)`` and its siblings. Any thread.
-
-    The levels and arguments are those of `logging.Logger`. One call is one line: whatever a
-    client put into the message or its arguments, their controls are written as escapes.
-    """
-
-    def log(self, message: Any, *args: Any, level: int | str = logging.INFO, **kw: Any) -> None:
-        """Log at `level` (a number or a name), INFO unless said otherwise."""
-        number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
-        self._log(number, message, args, kw)
-
-    def debug(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at DEBUG."""
-        self._log(logging.DEBUG, message, args, kw)
-
-    def info(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at INFO."""
-        self._log(logging.INFO, message, args, kw)
-
-    def warning(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at WARNING."""
-        self._log(logging.WARNING, message, args, kw)
-
-    def error(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at ERROR."""
-        self._log(logging.ERROR, message, args, kw)
-
-    def exception(self, message: Any, *args: Any, **kw: Any) -> None:
-        """Log at ERROR with the traceback of the exception being handled."""
-        kw.setdefault("exc_info", True)
-        self._log(logging.ERROR, message, args, kw)
-
-    @staticmethod
-    def _log(level: int, message: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
-        if not application.hasHandlers():
-            console.show_user_lines()
-        if not application.isEnabledFor(level):
-            return
-        if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
-            safe: list[Any] = [{key: _safe(value) for key, value in args[0].items()}]  # %(name)s
-        else:
-            safe = [_safe(value) for value in args]
-        _emit(application, level, _safe(message), tuple(safe), **kw)
-
-
-Logger = _Logger()
-
-_COLOURS = {"DEBUG": "\x1b[2m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
-_RESET = "\x1b[0m"
-_INDENT = "\n    "  # What belongs to the line above: nothing in it can pass for a line itself.
-
-
-class _LineFormatter(logging.Formatter):
-    """``12:00:01 INFO [request id] text``; the message is escaped, a traceback is indented."""
-
-    def __init__(self, colours: bool) -> None:
-        super().__init__(datefmt="%H:%M:%S")
-        self._colours = colours
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.name.startswith(framework.logger.name):
-            # We escape at the source, so the line ends here are our own: a stack, say.
-            text = _INDENT.join(one_line(part) for part in text.split("\n"))
-        else:
-            text = one_line(text)  # One record is one line, whatever a client made of it.
-        request_id = getattr(record, "request_id", None)
-        tag = f" [{request_id}]" if request_id else ""
-        line = f"{self.formatTime(record, self.datefmt)} {record.levelname}{tag} {text}"
-        if self._colours and record.levelname in _COLOURS:
-            line = f"{_COLOURS[record.levelname]}{line}{_RESET}"
-        if record.exc_info or record.exc_text:
-            trace = record.exc_text or _trace_of(record)
-            # Each line of the traceback is escaped for itself: its line ends are ours.
-            line += "".join(_INDENT + one_line(part) for part in trace.split("\n"))
-        if record.stack_info:
-            line += "".join(_INDENT + one_line(part) for part in record.stack_info.split("\n"))
-        return line
-
-
-def _tag_with_request_id(record: logging.LogRecord) -> bool:
-    """A filter that lets everything pass and notes which request it was logged for."""
-    if not hasattr(record, "request_id"):
-        args = record.args if isinstance(record.args, tuple) else ()
-        record.request_id = request_id_of_this_thread() or next(
-            # On the reactor thread: the request that the line is about says it.
-            (arg.request_id for arg in args if hasattr(arg, "request_id")),
-            None,
-        )
-    return True
-
-
-class _NoLock:
-    """In place of a handler's lock: `logging.shutdown` takes that, and would wait for ever."""
-
-    def acquire(self) -> None:
-        """Nothing is locked."""
-
-    def release(self) -> None:
-        """Nothing is locked."""
-
-    def __enter__(self) -> None:
-        """Nothing is locked."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is locked."""
-
-
-class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to standard error so that a reader who hangs does not keep the process from its end.
-
-    Past the file object: it would be locked by the thread that is stuck in it, and the
-    interpreter flushes it at exit.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._order = threading.Lock()
-        is_plain = stream is sys.__stderr__ and os.name == "posix"
-        self._fd = stream.fileno() if is_plain else -1
-
-    def createLock(self) -> None:
-        """Return to `logging` what it may hold for as long as it likes."""
-        self.lock = _NoLock()  # type: ignore[assignment]
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        try:
-            self.write(self.format(record) + self.terminator)
-        except RecursionError:
-            raise
-        except Exception:
-            self.handleError(record)
-
-    def write(self, text: str) -> None:
-        """Write lines. They do not get between each other."""
-        is_mine = self._order.acquire(timeout=PATIENCE)
-        try:
-            if self._fd < 0 or self.stream.closed:
-                self.stream.write(text)
-                self.stream.flush()
-                return
-            data = text.encode(self.stream.encoding or "utf-8", "backslashreplace")
-            while data:
-                try:
-                    data = data[os.write(self._fd, data) :]
-                except BlockingIOError:  # Somebody shares our terminal and has set O_NONBLOCK.
-                    time.sleep(LOOK_AGAIN)
-        finally:
-            if is_mine:
-                self._order.release()
-
-
-class Console:
-    """The console output of running servers: attached while at least one of them runs.
-
-    The framework's own lines show only while a server with ``info=True`` runs (C7); what
-    the user logs shows either way. A program that configured logging itself is left alone:
-    then nothing is attached and its own handlers get every record.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # start() may be called from any thread
-        self._servers: list[bool] = []
-        self._handler: _ConsoleHandler | None = None
-        self._levels: tuple[int, int] | None = None
-        self._is_pinned = False  # The user has logged outside any server: the handler stays.
-
-    def attach(
-        self, info: bool, colours: str = "auto", debug: bool = False, limit: int = 10_000
-    ) -> None:
-        """Note one more running server, on its reactor thread.
-
-        colours: "auto", "always" or "never". limit: lines that may wait to be written.
-        """
-        writer.start(limit)
-        with self._lock:
-            self._servers.append(info)
-            if self._levels is None:
-                self._levels = (framework.logger.level, application.level)
-                application.addFilter(_tag_with_request_id)
-                framework.logger.addFilter(_tag_with_request_id)
-            self._add_handler(colours)
-            self._set_levels(debug)
-
-    def show_user_lines(self) -> None:
-        """Show what a program logs before it runs a server, or without one, from now on."""
-        with self._lock:
-            self._is_pinned = True
-            self._add_handler("auto")
-            if application.level == logging.NOTSET:
-                application.setLevel(logging.DEBUG)
-
-    def _add_handler(self, colours: str) -> None:
-        """Write to standard error, unless the program has arranged for its log itself."""
-        package = logging.getLogger("pyliteflux")
-        if self._handler is not None or logging.getLogger().handlers or package.handlers:
-            return
-        stream: TextIO | None = sys.stderr
-        if stream is None or getattr(stream, "closed", False):
-            return  # ``2>&-``, pythonw, a window without a console: there is nobody to tell.
-        coloured = colours == "always" or (colours == "auto" and stream.isatty())
-        self._handler = _ConsoleHandler(stream)
-        self._handler.setFormatter(_LineFormatter(coloured))
-        package.addHandler(self._handler)
-
-    def detach(self, info: bool, limit: int = 10_000) -> None:
-        """Note that a server has stopped; the last one takes the handler with it.
-
-        With the arguments, and on the thread, of `attach`. What has been logged is written first.
-        """
-        writer.stop(limit)
-        with self._lock:
-            if info in self._servers:  # Else `attach` failed.
-                self._servers.remove(info)
-            if self._servers:
-                self._set_levels(False)
-                return
-            if self._levels is not None:
-                framework.logger.setLevel(self._levels[0])
-                application.setLevel(self._levels[1])
-                self._levels = None
-            application.removeFilter(_tag_with_request_id)
-            framework.logger.removeFilter(_tag_with_request_id)
-            if self._handler is not None and not self._is_pinned:
-                logging.getLogger("pyliteflux").removeHandler(self._handler)
-                self._handler = None
-
-    def write_access(self, lines: list[tuple[str, str]]) -> None:
-        """Write access lines, each a text and the id of its request. Any thread.
-
-        A batch is one write to the console. Going through `logging`, which other handlers
-        may be waiting for, costs ten times as much a line, so it is done only for them.
-        """
-        handler = self._handler
-        package = logging.getLogger("pyliteflux")
-        if (
-            handler is not None
-            and package.handlers == [handler]
-            and not (
-                access.logger.handlers or framework.logger.handlers or logging.getLogger().handlers
-            )
-        ):
-            now = time.strftime("%H:%M:%S")
-            text = "".join(f"{now} INFO [{request_id}] {line}\n" for line, request_id in lines)
-            handler.write(text)
-            return
-        for line, request_id in lines:
-            access.info("%s", line, extra={"request_id": request_id})
-
-    def _set_levels(self, debug: bool) -> None:
-        assert self._levels is not None
-        # Silence is for information: a warning or an error is never the framework chatting.
-        if not any(self._servers):
-            framework.logger.setLevel(logging.WARNING)
-        elif self._program_decides():
-            framework.logger.setLevel(self._levels[0])
-        else:
-            framework.logger.setLevel(logging.DEBUG if debug else logging.INFO)
-        if self._levels[1] == logging.NOTSET and not self._program_decides():
-            application.setLevel(logging.DEBUG)
-
-    def _program_decides(self) -> bool:
-        """Tell whether the program has said which levels it wants: for all, or for us."""
-        package = logging.getLogger("pyliteflux")
-        return self._handler is None and (
-            bool(logging.getLogger().handlers) or package.level != logging.NOTSET
-        )
-
-
-console = Console()

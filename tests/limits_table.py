@@ -429,7 +429,7 @@ LIMITS = (
         {"log_colors": "auto", "access_log": True},
         (
             "test_log.EscapeTests",
-            "test_log.ConsoleTests.test_colours_are_for_terminals",
+            "test_console.ConsoleTests.test_colours_are_for_terminals",
             f"{_LIMITS}.LogLines",
         ),
     ),

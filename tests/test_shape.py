@@ -26,7 +26,6 @@ LONG_MODULES: dict[str, int] = {
     "channels/channel.py": 500,
     "channels/http_channel.py": 730,
     "channels/message_channel.py": 720,
-    "log.py": 511,
     "protocol/framing.py": 490,
     "protocol/http_head.py": 451,
     "protocol/message.py": 560,

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from ..console import console
 from ..log import access as log
-from ..log import console, escape, write_later
+from ..log import escape, write_later
 from ..reactor.loop import Reactor
 
 BATCH = 256  # Lines written at once.

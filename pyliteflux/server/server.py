@@ -22,10 +22,11 @@ from ..app.routing import Decorated, Route, Router
 from ..channels.journal import Journal, Story
 from ..channels.message_channel import sender
 from ..config import Config
+from ..console import console
 from ..errors import ReactorClosed
 from ..extras.files import StaticFiles
 from ..extras.subscribe_commands import SubscribeCommands
-from ..log import access, console
+from ..log import access
 from ..log import framework as log
 from ..otherwords import SERVER, missing
 from ..push.acks import Ack

@@ -13,7 +13,8 @@ import threading
 from typing import Any
 
 from pyliteflux import Logger, Middleware, g
-from pyliteflux.log import _LineFormatter, writer
+from pyliteflux.console import LineFormatter
+from pyliteflux.log import writer
 from tests.support import DEADLINE, RunningThread, ServerTestCase, wait_for, wait_until
 
 
@@ -325,7 +326,7 @@ class TestRequestId(ServerTestCase):
         """G2: what an operator reads, not only an attribute of the record."""
         stream = io.StringIO()
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(_LineFormatter(False))
+        handler.setFormatter(LineFormatter(False))
         logger = logging.getLogger("pyliteflux")
         logger.addHandler(handler)
         self.addCleanup(logger.removeHandler, handler)

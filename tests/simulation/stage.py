@@ -21,7 +21,7 @@ from unittest import mock
 from pyliteflux.app import body_stream, context
 from pyliteflux.channels.http_channel import HttpChannel
 from pyliteflux.channels.message_channel import MessageChannel
-from pyliteflux.log import console
+from pyliteflux.console import console
 from pyliteflux.log_writer import LogWriter
 from pyliteflux.push.hub import Hub
 from pyliteflux.push.topics import Topics
@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 # Modules whose `threading` and `time` stay real: a console, and each thread's own variables.
-NOT_SIMULATED = {"pyliteflux.log", "pyliteflux.app.context", "pyliteflux.server.tracing"}
+NOT_SIMULATED = {
+    "pyliteflux.log",
+    "pyliteflux.console",
+    "pyliteflux.app.context",
+    "pyliteflux.server.tracing",
+}
 # What the server may say in ERROR lines without an exception.
 EXPECTED_ERRORS = (
     "cannot accept connections",
