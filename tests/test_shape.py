@@ -130,7 +130,6 @@ WITHOUT_MIRROR: set[str] = {
     "push/hooks.py",
     "push/topic.py",
     "push/topic_options.py",
-    "reactor/address.py",
     "server/abandoned.py",
     "server/server.py",
     "server/stop_signals.py",

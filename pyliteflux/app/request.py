@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from ..charsets import to_text
 from ..config import Config
+from ..endpoint import id_of
 from ..errors import HTTPError
 from ..headers import Headers
 from ..jsontext import loads
@@ -152,7 +153,7 @@ class Request(Scope):
     @lazy
     def client_id(self) -> str:
         """The client's address as "host:port": the id that `push_message` takes (T8)."""
-        return f"{self.client_address[0]}:{self.client_address[1]}"
+        return id_of(self.client_address)
 
     @property
     def connection_id(self) -> str:
@@ -161,7 +162,7 @@ class Request(Scope):
         The `client_id`, but where a middleware has put another client in its place: then it is
         the proxy's, and what one proxy passes on of many clients has the same one.
         """
-        return f"{self.peer_address[0]}:{self.peer_address[1]}"
+        return id_of(self.peer_address)
 
     @lazy
     def bg(self) -> BackgroundTasks:

@@ -17,6 +17,7 @@ from ..app.request import Request
 from ..app.response import HTTPResponse, StreamResponse
 from ..app.routing import Router
 from ..config import Config
+from ..endpoint import Peer
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
 from ..reactor.loop import Reactor
@@ -130,9 +131,7 @@ class Channel:
     _request: Request | None
     connected_at: float  # time.monotonic()
 
-    def __init__(
-        self, service: Service, transport: Transport, address: Any, deadline: float
-    ) -> None:
+    def __init__(self, service: Service, transport: Transport, peer: Peer, deadline: float) -> None:
         self._service = service
         self._transport = transport
         self._request = None  # In progress: from its head, or its message, to the answer's end.
@@ -145,7 +144,7 @@ class Channel:
         self._asked_at: float | None = None
         self._asked = ""
         self._events: list[Any] | None = None  # Until the first note: many connections have none.
-        self.address = address
+        self.address = peer
         self.state = IDLE
         self.deadline = deadline
 
@@ -469,7 +468,7 @@ class Channel:
             self.deadline = self._service.reactor.now + self._service.config.linger_timeout
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.address[0]}:{self.address[1]} {self.state.name}>"
+        return f"<{type(self).__name__} {self.address.id} {self.state.name}>"
 
 
 def _discard(response: HTTPResponse) -> None:

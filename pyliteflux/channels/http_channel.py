@@ -19,6 +19,7 @@ from ..app.pipeline import refusal_route
 from ..app.request import HTTPRequest, Request
 from ..app.response import JSON, HTTPResponse, StreamResponse
 from ..app.routing import Route
+from ..endpoint import Endpoint, Peer
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed, RequestTimeout
 from ..headers import date_field
 from ..jsontext import dumps
@@ -109,9 +110,9 @@ class HttpChannel(Channel):
         "_cause",
     )
 
-    def __init__(self, service: HttpService, transport: Transport, address: Any) -> None:
+    def __init__(self, service: HttpService, transport: Transport, peer: Peer) -> None:
         deadline = service.reactor.now + service.config.header_timeout
-        super().__init__(service, transport, address, deadline)
+        super().__init__(service, transport, peer, deadline)
         self._http = HttpConnection(service.limits)
         self._route: Route | None = None
         self._body: bytes | bytearray | None = None  # What came in one piece stays as it is.
@@ -129,7 +130,7 @@ class HttpChannel(Channel):
     @property
     def client_id(self) -> str:
         """Who it is: "host:port", as for TCP clients."""
-        return f"{self.address[0]}:{self.address[1]}"
+        return self.address.id
 
     @property
     def is_used(self) -> bool:
@@ -373,9 +374,8 @@ class HttpChannel(Channel):
         HTTP/1.0 has no Host, and 1.1 may leave it empty. RFC 9112 section 3.3 lets a server
         fill in what the connection says.
         """
-        host, port = self._transport.local_address or self._service.address
-        host = f"[{host}]" if ":" in host else host
-        return str(host) if port == 80 else f"{host}:{port}"
+        here: Endpoint = self._transport.local_address or self._service.address
+        return here.netloc.removesuffix(":80")
 
     def _options_of_server(self, head: RequestHead) -> None:
         """OPTIONS *: what this server can do at all (RFC 9110 section 9.3.7)."""

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
+from ..endpoint import Endpoint, Peer, id_of
 from ..log import escape
 from ..log import framework as log
 from ..why import CloseReason
@@ -186,8 +187,8 @@ class Record:
     def __init__(
         self,
         protocol: str,
-        address: Any,
-        local: Any,
+        peer: Peer,
+        local: Endpoint | None,
         opened: float,
         closed: float | None,
         state: str,
@@ -195,9 +196,9 @@ class Record:
         queued: int,
         events: list[Any],
     ) -> None:
-        self.client_id = f"{address[0]}:{address[1]}"
+        self.client_id = peer.id
         self.protocol = protocol
-        self.address = address
+        self.address = peer
         self.local = local
         self.opened = opened
         self.closed = closed
@@ -210,7 +211,7 @@ class Record:
     def story(self, now: float) -> Story:
         """Put it into words. now: on the reactor's clock, for what is still open."""
         lasted = (now if self.closed is None else self.closed) - self.opened
-        where = "" if self.local is None else f" on {self.local[0]}:{self.local[1]}"
+        where = "" if self.local is None else f" on {id_of(self.local)}"
         told = [Event(0.0, Kind.ACCEPTED, escape(f"accepted from {self.client_id}{where}"))]
         notes = self.events[:]  # One step under the GIL: the reactor may be writing.
         for place in range(0, len(notes) - len(notes) % EVENT_WIDTH, EVENT_WIDTH):
@@ -219,7 +220,7 @@ class Record:
         return Story(
             self.client_id,
             self.protocol,
-            tuple(self.address),
+            self.address,
             self.ended - lasted,
             None if self.closed is None else self.ended,
             self.state,
@@ -297,10 +298,12 @@ class Journal:
             if self._by_id.get(oldest.client_id) is oldest:
                 del self._by_id[oldest.client_id]
 
-    def add_cut(self, protocol: str, address: Any, local: Any, now: float, why: str) -> None:
+    def add_cut(
+        self, protocol: str, peer: Peer, local: Endpoint | None, now: float, why: str
+    ) -> None:
         """A connection was closed at the accept: there was no room even to tell it so."""
         events = [now, Kind.NO_ROOM, why, 1]
-        self.add(Record(protocol, address, local, now, now, "CLOSED", CloseReason.BUSY, 0, events))
+        self.add(Record(protocol, peer, local, now, now, "CLOSED", CloseReason.BUSY, 0, events))
 
     def find(self, client_id: str) -> Story | None:
         """Any thread: return the story of the last connection of this id, if it is kept."""

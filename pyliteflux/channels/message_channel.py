@@ -18,6 +18,7 @@ from typing import Any
 from ..app.context import current_scope
 from ..app.request import NO_HEADERS, Request, TCPRequest
 from ..app.response import StreamResponse
+from ..endpoint import Peer
 from ..errors import NO_ID, BadMessage, MessageTimeout, ProtocolError, WrongPort
 from ..headers import Headers
 from ..log import framework as log
@@ -117,9 +118,9 @@ class MessageChannel(PushedChannel):
         "bytes_in",
     )
 
-    def __init__(self, service: MessageService, transport: Transport, address: Any) -> None:
+    def __init__(self, service: MessageService, transport: Transport, peer: Peer) -> None:
         config = service.config
-        super().__init__(service, transport, address)
+        super().__init__(service, transport, peer)
         self._framer: Framer = service.framing.make(config)
         self._undecoded: _Undecoded | None = None
         self._pull: StreamPull | None = None

@@ -16,6 +16,7 @@ from ..app.request import TCPRequest
 from ..app.response import StreamResponse
 from ..app.routing import Route, Router
 from ..config import Config
+from ..endpoint import Endpoint
 from ..errors import HTTPError
 from ..log import escape
 from ..log import framework as log
@@ -68,7 +69,8 @@ class MessageService(Service):
         self.recv_size = min(self.recv_size, RECV_SIZE)
         self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
-        self.http_address: Any = None  # Of the port that takes HTTP, if one does; set as `address`.
+        # Of the port that takes HTTP, if one does; set as `address`.
+        self.http_address: Endpoint | None = None
         self._strangers = Sparing(STRANGER_INTERVAL)
         self._unsaid = Sparing(UNSAID_INTERVAL)
         self._framings: dict[Any, Framing] = {}
@@ -94,7 +96,7 @@ class MessageService(Service):
             return f"this is the TCP port; it takes no {spoken}"
         if self.http_address is None:
             return "this is the TCP port; HTTP is not served here"
-        return f"this is the TCP port; HTTP is on {self.http_address[1]}"
+        return f"this is the TCP port; HTTP is on {self.http_address.port}"
 
     def warn_of_stranger(self, client_id: str, spoken: str) -> None:
         """Log that somebody speaks HTTP or TLS to the TCP port: once a minute, with a count."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..app.request import TCPRequest
+from ..endpoint import Peer
 from ..errors import HTTPError, ReactorClosed
 from ..protocol.push import Announcement, PushFrame
 from ..push.acks import GONE, TIMEOUT, UNWRITABLE, Ack
@@ -48,8 +49,8 @@ class PushedChannel(Channel):
         "client",
     )
 
-    def __init__(self, service: MessageService, transport: Transport, address: Any) -> None:
-        super().__init__(service, transport, address, service.reactor.now)
+    def __init__(self, service: MessageService, transport: Transport, peer: Peer) -> None:
+        super().__init__(service, transport, peer, service.reactor.now)
         self._pushes: PushQueue | None = None  # Made when the transport has no room.
         self._acks: dict[str, Ack] | None = None  # Pushes that the client is to acknowledge.
         self._subscribing: list[str] | None = None  # Any thread: subscriptions on their way to us.
@@ -58,7 +59,7 @@ class PushedChannel(Channel):
         # What the framing does to a message on its way out; None, the commonest: nothing.
         self._wrap = service.framing.wrap
         self._keep_alive = service.config.tcp_keep_alive
-        self.client_id = f"{address[0]}:{address[1]}"
+        self.client_id = peer.id
         self.topics: dict[str, int] | None = None
         self.client: Any = None
 

@@ -21,8 +21,8 @@ import struct
 import sys
 from collections.abc import Callable
 
+from ..endpoint import Endpoint, Peer
 from ..log import framework as log
-from .address import address_of
 from .loop import READ, Reactor
 from .timers import TimerHandle
 
@@ -50,8 +50,7 @@ _ATTACH_FILTER = 26  # SO_ATTACH_FILTER of Linux; the socket module has no name 
 
 
 def listen(
-    host: str,
-    port: int,
+    endpoint: Endpoint,
     backlog: int,
     reuse_port: bool = False,
     socket_factory: Callable[..., socket.socket] = socket.socket,
@@ -64,7 +63,7 @@ def listen(
     sock: socket.socket | None = None
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket_factory(family, kind, proto)
         if os.name == "posix":
@@ -77,19 +76,14 @@ def listen(
         sock.listen(backlog)
         sock.setblocking(False)
         return sock
-    except UnicodeError:  # The resolver's codec knows no label longer than 63 bytes.
-        raise OSError(
-            errno.EINVAL, f"cannot listen on {host}:{port}: {host!r} is no host name"
-        ) from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         if sock is not None:
             sock.close()
-        raise _explained(error, host, port) from None
+        raise endpoint.explain(error) from None
 
 
 def listen_on(
-    host: str,
-    port: int,
+    endpoint: Endpoint,
     backlog: int,
     reuse_port: bool = False,
     socket_factory: Callable[..., socket.socket] = socket.socket,
@@ -100,21 +94,21 @@ def listen_on(
     this server both times (RFC 6761 section 6.3). So the port is the same on both, also where it
     is 0; a family that this machine does not have is left out. Raises OSError as `listen` does.
     """
-    if host.lower() != "localhost":
-        return [listen(host, port, backlog, reuse_port, socket_factory)]
+    if endpoint.host.lower() != "localhost":
+        return [listen(endpoint, backlog, reuse_port, socket_factory)]
     found: list[socket.socket] = []
-    for tries_left in reversed(range(1 if port else _TRIES)):
-        chosen = port
+    for tries_left in reversed(range(1 if endpoint.port else _TRIES)):
+        port = endpoint.port
         try:
-            for address in _LOOPBACK:
+            for host in _LOOPBACK:
                 try:
-                    sock = listen(address, chosen, backlog, reuse_port, socket_factory)
+                    sock = listen(Endpoint(host, port), backlog, reuse_port, socket_factory)
                 except OSError as error:
-                    if error.errno in _NO_SUCH_FAMILY and (found or address != _LOOPBACK[-1]):
+                    if error.errno in _NO_SUCH_FAMILY and (found or host != _LOOPBACK[-1]):
                         continue
                     raise
                 found.append(sock)
-                chosen = sock.getsockname()[1]
+                port = sock.getsockname()[1]
             break
         except OSError as error:
             while found:
@@ -123,25 +117,6 @@ def listen_on(
             if error.errno != errno.EADDRINUSE or not tries_left:
                 raise
     return found
-
-
-def _explained(error: OSError, host: str, port: int) -> OSError:
-    """Return an OSError of the same kind whose text names the address and what to do."""
-    where = f"{host}:{port}"
-    if isinstance(error, socket.gaierror):
-        text = f"cannot listen on {where}: {host!r} is no known host name or address"
-    elif error.errno == errno.EADDRINUSE:
-        text = (
-            f"cannot listen on {where}: the port is in use; stop the other program, "
-            f"choose another port, or 0 for a free one"
-        )
-    elif error.errno == errno.EACCES:
-        text = f"cannot listen on {where}: not allowed; ports below 1024 need privileges"
-    elif error.errno == errno.EADDRNOTAVAIL:
-        text = f"cannot listen on {where}: this machine has no such address"
-    else:
-        text = f"cannot listen on {where}: {error.strerror or error}"
-    return OSError(error.errno, text)
 
 
 def _refuse_handshakes(sock: socket.socket) -> bool:
@@ -168,8 +143,8 @@ def _refuse_handshakes(sock: socket.socket) -> bool:
 class Acceptor:
     """Turns a listening socket into connections. Reactor thread only.
 
-    on_connection: called with each new non-blocking socket and its peer's (host, port); the
-    socket is its own from then on, unless it raises.
+    on_connection: called with each new non-blocking socket and its peer; the socket is its
+    own from then on, unless it raises.
     max_accepts: connections in one turn. pause: seconds to stay away when out of descriptors.
     """
 
@@ -177,7 +152,7 @@ class Acceptor:
         self,
         reactor: Reactor,
         sock: socket.socket,
-        on_connection: Callable[[socket.socket, tuple[str, int]], None],
+        on_connection: Callable[[socket.socket, Peer], None],
         max_accepts: int = 64,
         pause: float = 0.1,
     ) -> None:
@@ -192,6 +167,11 @@ class Acceptor:
         self._handshakes_end = 0.0
         self.is_open = True
         reactor.register(self, READ)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens: the real port where 0 was asked for."""
+        return Endpoint.of(self._sock.getsockname())
 
     def fileno(self) -> int:
         """Return the listening descriptor."""
@@ -217,7 +197,7 @@ class Acceptor:
                 if self._most_last <= 0:
                     self.close()
             try:
-                self._on_connection(sock, address_of(address))
+                self._on_connection(sock, Peer.of(address))
             except BaseException:
                 sock.close()  # Nobody has taken it.
                 raise
@@ -258,7 +238,7 @@ class Acceptor:
         if not self.is_open or self._most_last is not None:
             return
         self._most_last = most
-        if _refuse_handshakes(self._sock) and not _is_loopback(self._sock.getsockname()):
+        if _refuse_handshakes(self._sock) and not self.endpoint.is_loopback:
             self._handshakes_end = self._reactor.now + HANDSHAKE_TIME
             self._reactor.call_later(HANDSHAKE_TIME, self._take_last)
         self._take_last()
@@ -282,7 +262,3 @@ class Acceptor:
         else:
             self._reactor.unregister(self)
         self._sock.close()
-
-
-def _is_loopback(address: tuple[str, int]) -> bool:
-    return address[0] == "::1" or str(address[0]).startswith("127.")

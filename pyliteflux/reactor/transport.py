@@ -25,9 +25,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from ..endpoint import Endpoint
 from ..filepiece import FilePiece
 from ..why import CloseReason
-from .address import address_of
 from .conversation import NOBODY, Conversation
 from .life import CLOSED, ENDED, FIN_SENT, FINISHING, NEXT, OPEN, PAUSED, READING, Life
 from .loop import READ, WRITE, Reactor
@@ -424,10 +424,10 @@ class Transport:
             pass
 
     @property
-    def local_address(self) -> tuple[str, int] | None:
+    def local_address(self) -> Endpoint | None:
         """Our end of the connection, (host, port); None where it has gone."""
         try:
-            return address_of(self._wire.getsockname())
+            return Endpoint.of(self._wire.getsockname())
         except OSError:
             return None
 

@@ -32,12 +32,12 @@ from ..channels.journal import Journal, Kind, Story
 from ..channels.message_channel import MessageChannel
 from ..channels.message_service import MessageService, check_framings
 from ..config import Config
+from ..endpoint import Endpoint, Peer
 from ..log import framework as log
 from ..push.clients import Client
 from ..push.desk import PushDesk
 from ..push.hooks import HookCalls
 from ..reactor.acceptor import Acceptor, listen_on
-from ..reactor.address import address_of
 from ..reactor.loop import Reactor
 from ..reactor.transport import Transport
 from ..reactor.watchdog import Watchdog
@@ -163,10 +163,10 @@ class Runtime:
         desk.topics.on_presence = self._on_presence
         self.http.make_room = self._make_room
         kinds = {"http": (self.http, HttpChannel), "tcp": (self.tcp, MessageChannel)}
-        self.addresses: dict[str, tuple[str, int]] = {}
+        self.addresses: dict[str, Endpoint] = {}
         for name, sock in listeners:
             # Of "localhost" the first is told: the port of the other family is the same.
-            self.addresses.setdefault(name, address_of(sock.getsockname()))
+            self.addresses.setdefault(name, Endpoint.of(sock.getsockname()))
             kinds[name][0].address = self.addresses[name]
             accept = partial(self._accept, *kinds[name])
             acceptor = Acceptor(reactor, sock, accept, config.max_accepts, config.accept_pause)
@@ -202,14 +202,14 @@ class Runtime:
         """Bind every port that is asked for, or none. Of a name there may be one in each family."""
         config = self._config
         wanted = {
-            "http": (config.http_host, config.http_port),
-            "tcp": (config.tcp_host, config.tcp_port),
+            "http": Endpoint(config.http_host, config.http_port),
+            "tcp": Endpoint(config.tcp_host, config.tcp_port),
         }
         listeners: list[tuple[str, socket.socket]] = []
         try:
-            for name, (host, port) in wanted.items():
+            for name, endpoint in wanted.items():
                 if protocols in (name, "both"):
-                    found = listen_on(host, port, config.backlog, config.reuse_port, socket_factory)
+                    found = listen_on(endpoint, config.backlog, config.reuse_port, socket_factory)
                     listeners += [(name, sock) for sock in found]
         except BaseException:
             for _, sock in listeners:
@@ -219,7 +219,7 @@ class Runtime:
 
     # --- connections
 
-    def _accept(self, service: Any, make_channel: Any, sock: socket.socket, address: Any) -> None:
+    def _accept(self, service: Any, make_channel: Any, sock: socket.socket, peer: Peer) -> None:
         """A new connection: build its transport and channel, or say that there is no room."""
         config, protocol, now = self._config, make_channel.protocol, self.reactor.now
         slack = self._busy_slack
@@ -228,7 +228,7 @@ class Runtime:
             or self._per_port[protocol] >= self._most_per_port + slack
         ):
             sock.close()
-            self._journal.add_cut(protocol, address, service.address, now, "max_connections")
+            self._journal.add_cut(protocol, peer, service.address, now, "max_connections")
             return
         marks = config.write_high_water, config.write_low_water
         transport = Transport(self.reactor, sock, service.recv_size, *marks)
@@ -237,7 +237,7 @@ class Runtime:
         if config.kernel_unsent_limit and UNSENT_LIMIT is not None:
             transport.set_option(socket.IPPROTO_TCP, UNSENT_LIMIT, config.kernel_unsent_limit)
         try:
-            channel: AnyChannel = make_channel(service, transport, address)
+            channel: AnyChannel = make_channel(service, transport, peer)
         except KeyboardInterrupt:
             raise
         except BaseException:  # A framer of the user's cannot be made.
@@ -249,10 +249,10 @@ class Runtime:
         except OSError as error:  # The kernel has no room to watch one more.
             log.error("cannot watch a new connection: %s", error.strerror)
             transport.close(CloseReason.BUSY)
-            self._journal.add_cut(protocol, address, service.address, now, str(error.strerror))
+            self._journal.add_cut(protocol, peer, service.address, now, str(error.strerror))
             return
         self._channels.add(channel)  # Not before it is watched: what counts has to end.
-        self._per_address[address[0]] += 1
+        self._per_address[peer.host] += 1
         self._per_port[protocol] += 1
         try:
             self._receive(channel)
@@ -268,7 +268,7 @@ class Runtime:
         if self._is_full(protocol):
             self._evict_idle()
         is_full = self._is_full(protocol)
-        if is_full or (limit and self._per_address[channel.address[0]] > limit):
+        if is_full or (limit and self._per_address[channel.address.host] > limit):
             channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
             channel.refuse_busy()
             return
@@ -323,7 +323,7 @@ class Runtime:
 
     def _on_closed(self, channel: AnyChannel) -> None:
         self._channels.discard(channel)
-        address = channel.address[0]
+        address = channel.address.host
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]

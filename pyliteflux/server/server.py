@@ -23,6 +23,7 @@ from ..channels.journal import Journal, Story
 from ..channels.message_channel import sender
 from ..config import Config
 from ..console import console
+from ..endpoint import Endpoint
 from ..errors import ReactorClosed
 from ..extras.files import StaticFiles
 from ..extras.subscribe_commands import SubscribeCommands
@@ -86,7 +87,7 @@ class Server:
         self._thread: threading.Thread | None = None
         self._has_run = False
         self._stop_is_due = False
-        self._addresses: dict[str, tuple[str, int]] = {}
+        self._addresses: dict[str, Endpoint] = {}
 
     # --- what it is made of
 
@@ -315,9 +316,9 @@ class Server:
     def _announce(self) -> None:
         parts = []
         if self.http_address is not None:
-            parts.append(f"HTTP on http://{_host_port(self.http_address)}")
+            parts.append(f"HTTP on http://{self.http_address.netloc}")
         if self.tcp_address is not None:
-            parts.append(f"TCP on {_host_port(self.tcp_address)}")
+            parts.append(f"TCP on {self.tcp_address.netloc}")
         log.info("serving %s", " and ".join(parts))
 
     def stop(self) -> None:
@@ -460,7 +461,7 @@ class Server:
     # --- what there is to see
 
     @property
-    def http_address(self) -> tuple[str, int] | None:
+    def http_address(self) -> Endpoint | None:
         """(host, port) of the HTTP port, the real one where 0 was asked for; None without.
 
         Of "localhost" the IPv4 address where there is one; the other has the same port.
@@ -468,7 +469,7 @@ class Server:
         return self._addresses.get("http")
 
     @property
-    def tcp_address(self) -> tuple[str, int] | None:
+    def tcp_address(self) -> Endpoint | None:
         """(host, port) of the TCP port; None without."""
         return self._addresses.get("tcp")
 
@@ -534,8 +535,3 @@ class Server:
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
         return f"<Server {state} http={self.http_address} tcp={self.tcp_address}>"
-
-
-def _host_port(address: tuple[str, int]) -> str:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"

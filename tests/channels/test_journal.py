@@ -26,6 +26,7 @@ from pyliteflux.channels.journal import (
     add_note,
     trim,
 )
+from pyliteflux.endpoint import Endpoint, Peer
 from pyliteflux.why import CloseReason
 from tests.fakes import Simulation
 from tests.support import captured_logs
@@ -44,8 +45,8 @@ def record(
     state, queued = more.get("state", "CLOSED"), more.get("queued", 0)
     return Record(
         "tcp",
-        ("1.2.3.4", port),
-        ("127.0.0.1", 8001),
+        Peer("1.2.3.4", port),
+        Endpoint("127.0.0.1", 8001),
         10.0,
         closed,
         state,
