@@ -42,13 +42,13 @@ class Topic:
     @property
     def seq(self) -> int:
         """The number of its last message; 0 while there is none."""
-        room = self._topics.room(self.name)
-        return 0 if room is None else room.log.seq
+        kept = self._topics.ledger.log(self.name)
+        return 0 if kept is None else kept.seq
 
     @property
     def epoch(self) -> str:
         """What the ids of this server's messages begin with: another one after a restart."""
-        return self._topics.epoch
+        return self._topics.ledger.epoch
 
     @property
     def stats(self) -> dict[str, int]:
@@ -57,14 +57,12 @@ class Topic:
         published, kept: so many messages. deliveries: to how many subscribers in all. dropped:
         how many of these were given up, as the subscriber did not keep up.
         """
-        room = self._topics.room(self.name)
-        if room is None:
-            return {"published": 0, "deliveries": 0, "dropped": 0, "kept": 0}
+        room, kept = self._topics.room(self.name), self._topics.ledger.log(self.name)
         return {
-            "published": room.log.seq,
-            "deliveries": room.deliveries,
-            "dropped": room.dropped,
-            "kept": len(room.log),
+            "published": 0 if kept is None else kept.seq,
+            "deliveries": 0 if room is None else room.deliveries,
+            "dropped": 0 if room is None else room.dropped,
+            "kept": 0 if kept is None else len(kept),
         }
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Topics: who hears what, in which order, and what a newcomer has missed.
+"""Topics: who hears what, and in which order. What was missed is for the ledger to say.
 
 The rule: everything happens on the reactor thread, one thing after the other, so that "before"
 and "after" mean the same for every subscriber: a subscription takes effect between two
@@ -15,11 +15,8 @@ Chapter: docs/topics.md.
 
 from __future__ import annotations
 
-import heapq
-import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator
-from math import inf
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..config import Config
@@ -28,13 +25,10 @@ from ..jsontext import dumps
 from ..log import framework as log
 from ..protocol.push import Announcement, TopicFrame
 from .door import Listener
-from .topic_log import TopicLog
+from .ledger import Ledger
 from .topic_options import Options, TopicOptions
 
 SWEEP_INTERVAL = 1.0  # Seconds between two looks for topics to forget.
-# What a missed message costs its receiver beside its JSON, about: an entry in a queue, and in a
-# browser's stream the lines around it.
-REPLAY_COST = 128
 # What a member takes in a newcomer's list beside id and info, in bytes of JSON: `"": , `.
 MEMBER_COST = 6
 
@@ -45,7 +39,6 @@ class Room:
     __slots__ = (
         "name",
         "is_pattern",
-        "log",
         "listeners",
         "matching",
         "version",
@@ -55,10 +48,9 @@ class Room:
         "dropped",
     )
 
-    def __init__(self, name: str, log: TopicLog) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.is_pattern = name.endswith("*")
-        self.log = log  # Empty for a pattern.
         self.listeners: dict[Listener, Any] = {}  # With the info that each gave.
         # Of a topic: the patterns with listeners that match it. Good for `version` only.
         self.matching: list[Room] = []
@@ -79,32 +71,23 @@ class Topics:
         self._config = config
         self._rooms: dict[str, Room] = {}
         self._patterns: dict[str, Room] = {}  # Those with listeners, by what a name begins with.
-        # In the order in which they fell silent: rooms without listeners, and all with a log.
+        # Those without listeners, in the order in which they fell silent.
         self._quiet: OrderedDict[str, Room] = OrderedDict()
-        self._kept: OrderedDict[str, Room] = OrderedDict()
-        self._kept_bytes = 0
+        self.ledger = Ledger(config, self._on_message)
         self._options = TopicOptions()
         # Of patterns and options: where it is another one, what a Room has derived is stale.
         self._version: object = object()
-        self._position = 0  # Of the newest message of all.
-        self._forgotten = 0  # The highest position of a topic that was given up altogether.
         self._next_sweep = 0.0
         # What is being told to whom, and what waits until that is done.
         self._news: deque[tuple[Announcement, str, Collection[Listener], str]] = deque()
         self.dropped = 0  # Events given up for browsers that did not keep up.
         self.now: Callable[[], float] = lambda: 0.0
         self.on_presence: Callable[[str, str, str], object] | None = None
-        self._process = os.getpid()
-        self.epoch = os.urandom(4).hex()
 
     def begin(self, now: Callable[[], float]) -> None:
         """A run of the server begins. Topics outlive it, so that a next run goes on from there."""
         self.now = now
-        if self._process != os.getpid():
-            # Forked since: two processes count from here on, and a position in the one means
-            # nothing in the other. So do positions of another run of the program.
-            self._process = os.getpid()
-            self.epoch = os.urandom(4).hex()
+        self.ledger.begin()
 
     # --- subscribing
 
@@ -118,11 +101,11 @@ class Topics:
         mine = listener.topics
         if mine is None:
             mine = listener.topics = {}
-        missed, gap = self._missed(room, since, listener, mine)
+        missed, gap = self.ledger.missed(name, since, mine, listener.replay_room)
         # The id says from where on it hears: whose connection breaks during what follows has
         # not heard that yet.
-        start = missed[0].position - 1 if missed else self._position
-        fields: dict[str, Any] = {"topic": name, "id": self._id(start), "gap": gap}
+        start = missed[0].position - 1 if missed else self.ledger.position
+        fields: dict[str, Any] = {"topic": name, "id": self.ledger.id_of(start), "gap": gap}
         if room.options.presence:
             fields["members"] = self._first_members(room, listener, info)
             fields["count"] = len(room.listeners) + (listener not in room.listeners)
@@ -194,16 +177,17 @@ class Topics:
 
     def publish(self, name: str, data: bytes) -> None:
         """Number a message (its JSON), keep it, and hand it to everybody who listens."""
-        room = self._fresh(self._room(name))
-        self._position = position = self._position + 1
+        self._fresh(self._room(name))  # The ledger is to know how much of it is kept.
+        self.ledger.append(name, data)
+
+    def _on_message(self, frame: TopicFrame) -> None:
+        """A message has its number: it is news."""
+        room = self._room(frame.topic)
         self._touch(room)
-        size = room.log.size
-        frame = room.log.append(position, self._id(position), data)
-        self._count_kept(room, room.log.size - size)
         audience = self._audience(room)
         room.deliveries += len(audience)
         if audience:
-            self._tell(frame, name, audience, self._policy(room))
+            self._tell(frame, room.name, audience, self._policy(room))
 
     def _tell(
         self, frame: Announcement, topic: str, audience: Collection[Listener], policy: str
@@ -243,64 +227,6 @@ class Topics:
         if room is not None:
             room.dropped += 1
 
-    # --- what was missed
-
-    def _id(self, position: int) -> str:
-        return f"{self.epoch}-{position}"
-
-    def _position_of(self, since: Any) -> int | None:
-        """Return the position that an id stands for; None for one that is not of this epoch."""
-        if since in (0, "0"):
-            return 0
-        epoch, _, number = str(since).partition("-")
-        if epoch != self.epoch or not number.isascii() or not number.isdigit():
-            return None
-        return min(int(number[:20]), self._position)
-
-    def _missed(
-        self, room: Room, since: Any, listener: Listener, mine: dict[str, int]
-    ) -> tuple[list[TopicFrame], bool]:
-        """Return what came after `since`, and whether some of that is lost.
-
-        What it hears by another subscription is no part of it: it has had that.
-        """
-        if since is None or since == "":
-            return [], False
-        position = self._position_of(since)
-        start = position or 0
-        lost = self._forgotten if room.is_pattern else 0
-        heard_since = _hearing({name: begin for name, begin in mine.items() if name != room.name})
-        logs = []
-        for topic in self._topics_of(room):
-            log = topic.log
-            if log.lost > lost:
-                lost = log.lost
-            if log.newest > start:
-                logs.append(log)
-        # From the end, and no further than there is room: being told everything at once must
-        # not be what makes a client too slow, nor take the reactor long.
-        space = listener.replay_room()
-        frames: list[TopicFrame] = []
-        for frame in _newest_first(logs, start, heard_since):
-            space -= len(frame.json) + REPLAY_COST
-            if space < 0:
-                lost = max(lost, frame.position)
-                break
-            frames.append(frame)
-        frames.reverse()
-        return frames, position is None or lost > start
-
-    def _topics_of(self, room: Room) -> Collection[Room]:
-        """Return the topic itself, or all that a pattern matches. O(n) in topics, then."""
-        if not room.is_pattern:
-            return (room,)
-        prefix = room.name[:-1]
-        return [
-            other
-            for name, other in self._rooms.items()
-            if name.startswith(prefix) and not other.is_pattern
-        ]
-
     # --- rooms
 
     def _room(self, name: str) -> Room:
@@ -311,8 +237,9 @@ class Topics:
             # who want one more, and a topic that is only published to goes when the next comes.
             if len(self._rooms) >= config.max_topics and self._quiet:
                 self._remove(next(iter(self._quiet.values())))
-            log = TopicLog(name, config.topic_history, config.topic_history_bytes, self._forgotten)
-            room = self._rooms[name] = self._quiet[name] = Room(name, log)
+            room = self._rooms[name] = self._quiet[name] = Room(name)
+            if not room.is_pattern:
+                self.ledger.open(name)
             room.touched = self.now()
         return room
 
@@ -322,17 +249,6 @@ class Topics:
         if not room.listeners:
             self._quiet[room.name] = room
             self._quiet.move_to_end(room.name)
-
-    def _count_kept(self, room: Room, growth: int) -> None:
-        """Its log has grown: where all of them are too large, empty the oldest."""
-        if room.log.size:
-            self._kept[room.name] = room
-            self._kept.move_to_end(room.name)
-        self._kept_bytes += growth
-        while self._kept_bytes > self._config.topic_history_total and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.log.size
-            oldest.log.clear()
 
     def _fresh(self, room: Room) -> Room:
         """Bring in what depends on patterns and options, where these have changed."""
@@ -346,11 +262,8 @@ class Topics:
                     if room.name.startswith(prefix)
                 ]
             room.options = self._options.of(room.name)
-            history = room.options.history
-            room.log.max_messages = self._config.topic_history if history is None else history
-            size = room.log.size
-            room.log.trim()
-            self._count_kept(room, room.log.size - size)
+            if not room.is_pattern:
+                self.ledger.limit(room.name, room.options.history)
         return room
 
     def sweep(self) -> None:
@@ -372,10 +285,8 @@ class Topics:
     def _remove(self, room: Room) -> None:
         del self._rooms[room.name]
         self._quiet.pop(room.name, None)
-        self._kept.pop(room.name, None)
-        self._kept_bytes -= room.log.size
-        if room.log.seq:
-            self._forgotten = max(self._forgotten, room.log.newest)
+        if not room.is_pattern:
+            self.ledger.forget(room.name)
 
     # --- any thread
 
@@ -423,53 +334,3 @@ class Topics:
     def room(self, name: str) -> Room | None:
         """Return what there is of a topic now."""
         return self._rooms.get(name)
-
-
-def _newest_first(
-    logs: list[TopicLog], after: int, heard_since: Callable[[str], float]
-) -> Iterator[TopicFrame]:
-    """Yield what several logs keep after a position and was not heard, the last message first.
-
-    A log is opened when its turn comes: of five thousand topics there may be room for ten messages.
-    """
-    logs.sort(key=_newest_of)
-    # The next message of each that is open: by position, and no two have the same one.
-    heap: list[tuple[int, TopicFrame, Iterator[TopicFrame]]] = []
-    while logs or heap:
-        if logs and (not heap or logs[-1].newest > -heap[0][0]):
-            log = logs.pop()
-            rest = log.newest_first(after, heard_since(log.topic))
-            frame = next(rest, None)
-            if frame is not None:
-                heapq.heappush(heap, (-frame.position, frame, rest))
-            continue
-        _, frame, rest = heap[0]
-        yield frame
-        following = next(rest, None)
-        if following is None:
-            heapq.heappop(heap)
-        else:
-            heapq.heapreplace(heap, (-following.position, following, rest))
-
-
-def _newest_of(log: TopicLog) -> int:
-    return log.newest
-
-
-def _hearing(mine: dict[str, int]) -> Callable[[str], float]:
-    """Return who tells from which position on a topic is heard by these subscriptions; inf: never.
-
-    It looks at as many beginnings of a name as there are lengths of patterns, not at each pattern.
-    """
-    starts = {name[:-1]: start for name, start in mine.items() if name.endswith("*")}
-    lengths = sorted({len(prefix) for prefix in starts})
-
-    def heard_since(name: str) -> float:
-        heard: float = mine.get(name, inf)
-        for length in lengths:
-            if length > len(name):
-                break
-            heard = min(heard, starts.get(name[:length], inf))
-        return heard
-
-    return heard_since

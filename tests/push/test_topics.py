@@ -7,14 +7,12 @@ import random
 import threading
 import unittest
 from collections.abc import Callable
-from math import inf
 from typing import Any
-from unittest import mock
 
 from pyliteflux import Config, EventStream, Router
 from pyliteflux.errors import ConfigError, HTTPError
-from pyliteflux.push.topic_log import TopicLog
-from pyliteflux.push.topics import REPLAY_COST, Topics, _hearing
+from pyliteflux.push.ledger import REPLAY_COST, Ledger
+from pyliteflux.push.topics import Topics
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 
@@ -69,7 +67,7 @@ class TopicsTestCase(unittest.TestCase):
             self.topics.publish(topic, json.dumps(value).encode())
 
     def place(self, position: int) -> str:
-        return f"{self.topics.epoch}-{position}"
+        return f"{self.topics.ledger.epoch}-{position}"
 
 
 class Hearing(TopicsTestCase):
@@ -248,7 +246,7 @@ class Resume(TopicsTestCase):
 
     def test_an_id_that_is_none_of_ours_is_a_gap_and_all_that_is_kept(self) -> None:
         self.publish("a", 1, 2)
-        epoch = self.topics.epoch
+        epoch = self.topics.ledger.epoch
         for since in (
             *("x", "zzzzzzzz-1", "-1", "1", 1, f"{epoch}", f"{epoch}-", f"{epoch}--1"),
             *(f"{epoch}-1 ", f"{epoch}-+1", f"{epoch}-1_0", f"{epoch}-٣", f"{epoch.upper()}x-1"),
@@ -264,7 +262,7 @@ class Resume(TopicsTestCase):
         self.publish("a", 1)
         for number in ("2", "9" * 19, "9" * 400):
             listener = Listener()
-            self.topics.subscribe(listener, "a", f"{self.topics.epoch}-{number}")
+            self.topics.subscribe(listener, "a", f"{self.topics.ledger.epoch}-{number}")
             self.assertEqual(listener.take()[0]["gap"], False)
             self.publish("a", "news")
             self.assertEqual(listener.data(), ["news"])
@@ -376,67 +374,59 @@ class Resume(TopicsTestCase):
         self.topics.subscribe(listener, "a:*", 0)
         self.assertEqual(listener.data(), [0, 1, 2, 4])  # 1 came before what a:1 has brought.
 
-    def test_topics_outlive_a_run_but_not_a_fork(self) -> None:
+
+class LateLedger(Ledger):
+    """Numbers a message when told to, as one does that is kept by another process."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.waiting: list[tuple[str, bytes]] = []
+
+    def append(self, topic: str, data: bytes) -> None:
+        self.waiting.append((topic, data))
+
+    def answer(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for entry in waiting:
+            super().append(*entry)
+
+
+class WithALedgerThatAnswersLater(TopicsTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ledger = LateLedger(self.config, self.topics._on_message)
+        self.topics.ledger = self.ledger
+
+    def test_who_subscribes_meanwhile_hears_it_once_and_as_news(self) -> None:
+        early, late = Listener("c:1"), Listener("c:2")
+        self.topics.subscribe(early, "a")
         self.publish("a", 1)
-        epoch = self.topics.epoch
-        self.topics.begin(lambda: 0.0)
-        self.assertEqual(self.topics.epoch, epoch)
-        self.topics._process -= 1  # As in the child of a process that was forked before run().
-        self.topics.begin(lambda: 0.0)
-        self.assertNotEqual(self.topics.epoch, epoch)
+        self.assertEqual(early.data(), [])
+        self.topics.subscribe(late, "a", 0)
+        self.assertEqual(late.take()[0]["gap"], False)
+        self.ledger.answer()
+        self.assertEqual((early.data(), late.data()), ([1], [1]))
 
-
-class CostOfAReplay(TopicsTestCase):
-    """X2 (`subscribe_replay_hog`): one message of 40 bytes must not hold the reactor."""
-
-    def test_no_more_logs_are_opened_than_there_is_room_for_messages(self) -> None:
-        for number in range(500):
-            self.publish(f"room:{number}", number)
+    def test_who_leaves_meanwhile_does_not_hear_it_and_has_it_when_it_comes_again(self) -> None:
         listener = Listener()
-        listener.space = 5 * (REPLAY_COST + 100)
-        opened: list[str] = []
-        open_log = TopicLog.newest_first
+        self.topics.subscribe(listener, "a")
+        since = listener.take()[0]["id"]
+        self.publish("a", 1)
+        self.topics.drop(listener)
+        self.ledger.answer()
+        self.assertEqual(listener.take(), [])
+        self.topics.subscribe(listener, "a", since)
+        self.assertEqual(listener.data(), [1])
 
-        def count(log: TopicLog, *limits: Any) -> Any:
-            opened.append(log.topic)
-            return open_log(log, *limits)
-
-        with mock.patch.object(TopicLog, "newest_first", count):
-            self.topics.subscribe(listener, "room:*", 0)
-        data = listener.data()
-        self.assertEqual(data, list(range(500 - len(data), 500)))
-        self.assertIn(len(data), (5, 6))
-        self.assertLessEqual(len(opened), len(data) + 2)
-
-    def test_the_last_messages_of_many_logs_come_in_their_order(self) -> None:
-        chance = random.Random(0)
-        published = []
-        for number in range(300):
-            topic = f"room:{chance.randrange(20)}"
-            published.append(number)
-            self.publish(topic, number)
-        for space in (1000, 10_000, 1 << 20):
-            listener = Listener()
-            listener.space = space
-            self.topics.subscribe(listener, "room:*", self.place(17))
-            data = listener.data()
-            self.assertEqual(data, published[300 - len(data) :] if space < 1 << 20 else data)
-            self.assertLessEqual(len(data), 283)
-        self.assertEqual(data, published[17:])
-
-    def test_what_is_heard_already_is_found_by_the_lengths_of_patterns(self) -> None:
-        chance = random.Random(1)
-        for _ in range(200):
-            mine = {
-                "".join(chance.choices("ab", k=chance.randrange(6))) + chance.choice(("", "*")): n
-                for n in chance.choices(range(100), k=chance.randrange(8))
-            }
-            heard_since = _hearing(mine)
-            name = "".join(chance.choices("ab", k=chance.randrange(7)))
-            expected = min(
-                (start for known, start in mine.items() if matches(known, name)), default=inf
-            )
-            self.assertEqual(heard_since(name), expected, (mine, name))
+    def test_the_order_is_that_of_the_ledger(self) -> None:
+        listener = Listener()
+        self.topics.subscribe(listener, "*")
+        for number in range(6):
+            self.publish(f"t{number % 2}", number)
+        self.ledger.waiting.sort()  # It had others to ask in between.
+        self.ledger.answer()
+        self.assertEqual([m["data"] for m in listener.told[1:]], [0, 2, 4, 1, 3, 5])
+        self.assertEqual([m["id"] for m in listener.told[1:]], [self.place(n) for n in range(1, 7)])
 
 
 class Client:
@@ -596,7 +586,7 @@ class Limits(TopicsTestCase):
             self.publish(f"t{number}", number)
             self.publish("t0", number)  # Again and again: it is never the quietest.
         self.assertEqual(sorted(self.topics._rooms), ["heard", "t0", "t8", "t9"])
-        self.assertEqual(self.topics.room("t0").log.seq, 11)  # type: ignore[union-attr]
+        self.assertEqual(self.topics.ledger.log("t0").seq, 11)  # type: ignore[union-attr]
 
     def test_where_every_topic_has_subscribers_one_more_is_refused(self) -> None:
         self.make(max_topics=2)
@@ -621,22 +611,6 @@ class Limits(TopicsTestCase):
                 self.topics.check_room(mine, asked, "d")
             self.assertEqual(caught.exception.status, 429)
 
-    def test_all_logs_together_are_bounded_and_the_oldest_are_emptied(self) -> None:
-        self.make(topic_history_total=20_000)
-        for number in range(100):
-            self.publish(f"t{number}", "x" * 1000)
-        rooms = [self.topics.room(f"t{number}") for number in range(100)]
-        kept = [number for number, room in enumerate(rooms) if room and len(room.log)]
-        self.assertLessEqual(self.topics._kept_bytes, 20_000)
-        self.assertEqual(self.topics._kept_bytes, sum(room.log.size for room in rooms if room))
-        self.assertEqual(kept, list(range(100 - len(kept), 100)))
-        self.assertGreater(len(kept), 10)
-        listener = Listener()
-        self.topics.subscribe(listener, "t3", self.place(3))
-        self.assertEqual([m["gap"] for m in listener.take()], [True])
-        self.publish("t3", 1)
-        self.assertEqual(listener.take()[0]["seq"], 2)
-
     def test_what_is_counted_is_what_is_kept_whatever_happens(self) -> None:
         rng = random.Random(5)
         self.make(topic_history=4, topic_history_total=5000, max_topics=8, topic_history_seconds=9)
@@ -659,7 +633,9 @@ class Limits(TopicsTestCase):
                 case _ if not name.endswith("*"):
                     self.publish(name, "x" * rng.randrange(600))
             rooms = self.topics._rooms
-            self.assertEqual(self.topics._kept_bytes, sum(r.log.size for r in rooms.values()))
+            ledger = self.topics.ledger
+            self.assertEqual(ledger._kept_bytes, sum(log.size for log in ledger._logs.values()))
+            self.assertEqual(set(ledger._logs), {n for n, r in rooms.items() if not r.is_pattern})
             quiet = {name for name, room in rooms.items() if not room.listeners}
             self.assertEqual(set(self.topics._quiet), quiet)
             self.assertEqual(
@@ -674,7 +650,7 @@ class Limits(TopicsTestCase):
             self.topics.drop(one)
         self.time += 100
         self.topics.sweep()
-        self.assertEqual((self.topics._rooms, self.topics._kept_bytes), ({}, 0))
+        self.assertEqual((self.topics._rooms, ledger._logs, ledger._kept_bytes), ({}, {}, 0))
 
 
 class Configuring(TopicsTestCase):

@@ -196,7 +196,7 @@ class Stage:
         def subscribe(
             topics: Any, listener: Any, name: str, since: Any = None, info: Any = None
         ) -> None:
-            book.on_subscribe(listener, name, since, topics.epoch)
+            book.on_subscribe(listener, name, since, topics.ledger.epoch)
             inner_subscribe(topics, listener, name, since, info)
 
         def unsubscribe(topics: Any, listener: Any, name: str) -> None:
@@ -208,8 +208,8 @@ class Stage:
             inner_drop(topics, listener)
 
         def publish(topics: Any, name: str, data: bytes) -> None:
-            room = topics.room(name)
-            book.on_publish(name, data, 1 + (0 if room is None else room.log.seq))
+            kept = topics.ledger.log(name)
+            book.on_publish(name, data, 1 + (0 if kept is None else kept.seq))
             inner_publish(topics, name, data)
 
         inner_subscribe, inner_unsubscribe = Topics.subscribe, Topics.unsubscribe
