@@ -26,6 +26,7 @@ from typing import Any
 
 from ..config import Config
 from ..protocol.push import TopicFrame
+from .patterns import Patterns
 from .topic_log import TopicLog
 
 # What a missed message costs its receiver beside its JSON, about: an entry in a queue, and in a
@@ -198,19 +199,6 @@ def _newest_of(log: TopicLog) -> int:
 
 
 def _hearing(mine: dict[str, int]) -> Callable[[str], float]:
-    """Return who tells from which position on a topic is heard by these subscriptions; inf: never.
-
-    It looks at as many beginnings of a name as there are lengths of patterns, not at each pattern.
-    """
-    starts = {name[:-1]: start for name, start in mine.items() if name.endswith("*")}
-    lengths = sorted({len(prefix) for prefix in starts})
-
-    def heard_since(name: str) -> float:
-        heard: float = mine.get(name, inf)
-        for length in lengths:
-            if length > len(name):
-                break
-            heard = min(heard, starts.get(name[:length], inf))
-        return heard
-
-    return heard_since
+    """Return who tells from which position on these subscriptions hear a topic; inf: never."""
+    patterns = Patterns(one for one in mine.items() if one[0].endswith("*"))
+    return lambda name: min((mine.get(name, inf), *patterns.matching(name)))

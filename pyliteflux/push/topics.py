@@ -26,6 +26,7 @@ from ..log import framework as log
 from ..protocol.push import Announcement, TopicFrame
 from .door import Listener
 from .ledger import Ledger
+from .patterns import Patterns
 from .topic_options import Options, TopicOptions
 
 SWEEP_INTERVAL = 1.0  # Seconds between two looks for topics to forget.
@@ -40,7 +41,6 @@ class Room:
         "name",
         "is_pattern",
         "listeners",
-        "matching",
         "version",
         "options",
         "touched",
@@ -52,11 +52,9 @@ class Room:
         self.name = name
         self.is_pattern = name.endswith("*")
         self.listeners: dict[Listener, Any] = {}  # With the info that each gave.
-        # Of a topic: the patterns with listeners that match it. Good for `version` only.
-        self.matching: list[Room] = []
-        self.version: object = None
+        self.version: object = None  # For which `options` are good.
         self.options = Options()
-        self.touched = 0.0  # When it was last published to, or left by its last listener.
+        self.touched = 0.0  # While it has no listeners: when it was last published to, or left.
         self.deliveries = 0
         self.dropped = 0  # Of these, given up because the subscriber did not keep up.
 
@@ -70,12 +68,12 @@ class Topics:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._rooms: dict[str, Room] = {}
-        self._patterns: dict[str, Room] = {}  # Those with listeners, by what a name begins with.
+        self._patterns: Patterns[Room] = Patterns()  # Those with listeners.
         # Those without listeners, in the order in which they fell silent.
         self._quiet: OrderedDict[str, Room] = OrderedDict()
         self.ledger = Ledger(config, self._on_message)
         self._options = TopicOptions()
-        # Of patterns and options: where it is another one, what a Room has derived is stale.
+        # Of the options: where it is another one, a Room has old ones.
         self._version: object = object()
         self._next_sweep = 0.0
         # What is being told to whom, and what waits until that is done.
@@ -119,9 +117,8 @@ class Topics:
         mine[name] = min(mine.get(name, start), start)
         room.listeners[listener] = info
         self._quiet.pop(name, None)
-        if room.is_pattern and name[:-1] not in self._patterns:
-            self._patterns[name[:-1]] = room
-            self._version = object()
+        if room.is_pattern:
+            self._patterns.add(name, room)
         if is_new:
             self._tell_presence("join", room, listener, info)
 
@@ -158,8 +155,7 @@ class Topics:
         if not room.listeners:
             self._touch(room)
             if room.is_pattern:
-                del self._patterns[name[:-1]]
-                self._version = object()
+                self._patterns.remove(name)
                 self._remove(room)
         self._tell_presence("leave", room, listener, info)
 
@@ -183,7 +179,8 @@ class Topics:
     def _on_message(self, frame: TopicFrame) -> None:
         """A message has its number: it is news."""
         room = self._room(frame.topic)
-        self._touch(room)
+        if not room.listeners:
+            self._touch(room)
         audience = self._audience(room)
         room.deliveries += len(audience)
         if audience:
@@ -211,10 +208,10 @@ class Topics:
 
     def _audience(self, room: Room) -> Collection[Listener]:
         """Return who hears a topic, each once. A copy: a delivery may end a connection."""
-        if not room.matching:
+        if not self._patterns.lengths or room.is_pattern:
             return list(room.listeners)
         everybody = dict(room.listeners)
-        for pattern in room.matching:
+        for pattern in self._patterns.matching(room.name):
             everybody.update(pattern.listeners)
         return everybody
 
@@ -244,23 +241,16 @@ class Topics:
         return room
 
     def _touch(self, room: Room) -> None:
-        """It was published to, or has lost its last listener: it is the youngest."""
+        """Without listeners, it was published to, or has just lost its last: it is the youngest."""
         room.touched = self.now()
-        if not room.listeners:
-            self._quiet[room.name] = room
-            self._quiet.move_to_end(room.name)
+        self._quiet[room.name] = room
+        self._quiet.move_to_end(room.name)
 
     def _fresh(self, room: Room) -> Room:
-        """Bring in what depends on patterns and options, where these have changed."""
+        """Bring in what depends on options, where these have changed."""
         version = self._version  # Before the options are read: another thread may set them.
         if room.version is not version:
             room.version = version
-            if not room.is_pattern:
-                room.matching = [
-                    pattern
-                    for prefix, pattern in self._patterns.items()
-                    if room.name.startswith(prefix)
-                ]
             room.options = self._options.of(room.name)
             if not room.is_pattern:
                 self.ledger.limit(room.name, room.options.history)
@@ -277,7 +267,7 @@ class Topics:
             room = next(iter(self._quiet.values()))
             if room.touched > limit:
                 return
-            if self._fresh(room).matching:
+            if not room.is_pattern and self._patterns.matching(room.name):
                 self._touch(room)  # Heard by a pattern: its numbers are to go on.
             else:
                 self._remove(room)
@@ -312,16 +302,11 @@ class Topics:
         """Return how many hear a topic now."""
         room = self._rooms.get(name)
         own = {} if room is None else room.listeners
-        matching = [
-            pattern.listeners
-            for prefix, pattern in self._patterns.copy().items()
-            if name.startswith(prefix) and pattern is not room
-        ]
-        if not matching:
+        if not self._patterns.lengths:
             return len(own)
         everybody = own.copy()  # One step under the GIL, as is each update.
-        for listeners in matching:
-            everybody.update(listeners)
+        for pattern in self._patterns.matching(name):
+            everybody.update(pattern.listeners)
         return len(everybody)
 
     def members(self, name: str) -> dict[str, Any]:

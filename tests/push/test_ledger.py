@@ -119,7 +119,7 @@ class CostOfAReplay(LedgerCase):
             self.assertLessEqual(len(data), 283)
         self.assertEqual(data, published[17:])
 
-    def test_what_is_heard_already_is_found_by_the_lengths_of_patterns(self) -> None:
+    def test_what_is_heard_already_is_found_by_all_patterns_that_match(self) -> None:
         chance = random.Random(1)
         for _ in range(200):
             mine = {

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import unittest
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from pyliteflux.push.ledger import REPLAY_COST, Ledger
 from pyliteflux.push.topics import Topics
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
+from tests.test_cost import Calls
 
 
 class Listener:
@@ -375,6 +377,30 @@ class Resume(TopicsTestCase):
         self.assertEqual(listener.data(), [0, 1, 2, 4])  # 1 came before what a:1 has brought.
 
 
+class CostOfPatterns(TopicsTestCase):
+    """Who thinks of many patterns makes no message of others cost more."""
+
+    def cost(self) -> int:
+        """Return how many calls it takes to publish to twenty topics, as many know patterns."""
+        with Calls() as calls:
+            for number in range(20):
+                self.publish(f"room:{number}", number)
+        return sum(calls.ours.values()) + calls.of_c
+
+    def test_a_new_pattern_makes_no_topic_look_at_all_of_them_again(self) -> None:
+        costs = []
+        for most in (20, 2000):
+            self.make(max_subscriptions=5000)
+            listener = Listener()
+            for number in range(most):
+                self.topics.subscribe(listener, f"{number:04}*")
+            self.cost()
+            self.topics.subscribe(listener, "none*")
+            costs.append(self.cost())
+            self.assertEqual(self.topics.count("room:1"), 0)
+        self.assertEqual(costs[0], costs[1])
+
+
 class LateLedger(Ledger):
     """Numbers a message when told to, as one does that is kept by another process."""
 
@@ -638,9 +664,8 @@ class Limits(TopicsTestCase):
             self.assertEqual(set(ledger._logs), {n for n, r in rooms.items() if not r.is_pattern})
             quiet = {name for name, room in rooms.items() if not room.listeners}
             self.assertEqual(set(self.topics._quiet), quiet)
-            self.assertEqual(
-                set(self.topics._patterns), {n[:-1] for n, r in rooms.items() if r.is_pattern}
-            )
+            lengths = Counter(len(name) - 1 for name, room in rooms.items() if room.is_pattern)
+            self.assertEqual(self.topics._patterns.lengths, lengths)
             for one in listeners:
                 for held in one.topics or ():
                     self.assertIn(one, rooms[held].listeners)

@@ -258,8 +258,8 @@ class Book:
         """Return what is left when everybody has gone."""
         topics = self._world.server._desk.topics
         left = [f"a subscriber of {room.name}" for room in topics._rooms.values() if room.listeners]
-        if topics._patterns:
-            left.append(f"patterns {list(topics._patterns)}")
+        if topics._patterns.lengths:
+            left.append("a pattern")
         return left
 
 
