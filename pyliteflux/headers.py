@@ -16,6 +16,9 @@ from functools import lru_cache
 
 # RFC 9110 section 5.6.2, token.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
+VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+FIELD_LINES = rf"(?:{TOKEN}:{VALUE}\r\n)*"
 _IS_TOKEN = re.compile(TOKEN).fullmatch
 # What a value must not hold: every control but HTAB (RFC 9110 section 5.5), and what latin-1
 # cannot write.

@@ -13,7 +13,8 @@ import re
 from ..errors import BadRequest, BodyTooLarge, HeadTooLarge
 from ..headers import TOKEN
 from ..word import Word
-from .http_head import HttpLimits, check_trailers
+from .bad_heads import check_trailers
+from .http_head import HttpLimits
 
 # Chunks decoded in one call, so that a body of one-byte chunks cannot hold the loop: 64 KB
 # of them would take some 20 ms in one go.
@@ -58,7 +59,7 @@ class FixedBody:
         return data
 
 
-class State(Word):
+class ChunkState(Word):
     """What the chunked decoder expects next."""
 
     SIZE = "a size line"
@@ -68,8 +69,8 @@ class State(Word):
     COMPLETE = "nothing: the body has ended"
 
 
-SIZE, DATA, DATA_END = State.SIZE, State.DATA, State.DATA_END
-TRAILERS, COMPLETE = State.TRAILERS, State.COMPLETE
+SIZE, DATA, DATA_END = ChunkState.SIZE, ChunkState.DATA, ChunkState.DATA_END
+TRAILERS, COMPLETE = ChunkState.TRAILERS, ChunkState.COMPLETE
 
 NEXT = {
     SIZE: {DATA, TRAILERS},
@@ -101,7 +102,7 @@ class ChunkedBody:
         """True once the empty line after the last chunk has been taken."""
         return self._state is COMPLETE
 
-    def _move(self, new: State) -> None:
+    def _move(self, new: ChunkState) -> None:
         assert new in NEXT[self._state], (self._state, new)
         self._state = new
 
@@ -185,6 +186,6 @@ class ChunkedBody:
             if self._checked > limit:
                 raise HeadTooLarge(f"the trailers are over {limit} bytes")
             return at
-        check_trailers(bytes(buffer[at : end + 2]), self._limits)
+        check_trailers(bytes(buffer[at : end + 2]), self._limits.fields)
         self._move(COMPLETE)
         return end + 4

@@ -17,13 +17,13 @@ import re
 
 from ..errors import BadRequest, BodyTooLarge, ProtocolError
 from ..word import Word, before
+from .bad_heads import check_head_so_far
 from .http_body import ChunkedBody, FixedBody
 from .http_head import (
     DEFAULT_LIMITS,
     MAX_EMPTY_LINES,
     HttpLimits,
     RequestHead,
-    check_head_so_far,
     parse_head,
 )
 from .known_heads import LONGEST_KNOWN
@@ -40,7 +40,7 @@ NEED_DATA = Signal.NEED_DATA
 END = Signal.END
 
 
-class State(Word):
+class RequestState(Word):
     """What the peer is in the middle of."""
 
     IDLE = "between requests, or within a head"
@@ -50,8 +50,8 @@ class State(Word):
     FAILED = "the peer has broken the protocol"
 
 
-IDLE, BODY, DONE = State.IDLE, State.BODY, State.DONE
-CLOSED, FAILED = State.CLOSED, State.FAILED
+IDLE, BODY, DONE = RequestState.IDLE, RequestState.BODY, RequestState.DONE
+CLOSED, FAILED = RequestState.CLOSED, RequestState.FAILED
 
 NEXT = {
     IDLE: {BODY, DONE, CLOSED, FAILED},
@@ -109,7 +109,7 @@ class HttpConnection:
         # while its body is not whole: what follows on the wire is that body.
         self.keep_alive = False
 
-    def _move(self, new: State) -> None:
+    def _move(self, new: RequestState) -> None:
         assert new in NEXT[self.state], (self.state, new)
         self.state = new
 
@@ -215,7 +215,7 @@ class HttpConnection:
             data = bytes(data)
         limits = self._limits
         if end > limits.request_line or end > limits.head:
-            check_head_so_far(data, limits)
+            check_head_so_far(data, limits.request_line, limits.head)
         head = parse_head(data, limits)
         if data is buffer:
             self._buffer = b""
@@ -228,7 +228,8 @@ class HttpConnection:
     def _await_head(self, buffer: bytes | bytearray) -> None:
         """A head is not whole: refuse what cannot become a good one."""
         if buffer and buffer != b"\r":  # A lone CR may become an empty line.
-            check_head_so_far(buffer, self._limits, self._searched)
+            limits = self._limits
+            check_head_so_far(buffer, limits.request_line, limits.head, self._searched)
             self._searched = max(0, len(buffer) - 3)
         if self._at_eof:
             if buffer:

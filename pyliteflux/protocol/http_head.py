@@ -1,9 +1,9 @@
 """A request head: the request line and the header fields (RFC 9112 sections 2, 3 and 5).
 
 The rule: one compiled regular expression checks a whole head at C speed, and only a head it
-refuses is looked at slowly, to say what is wrong. There is one grammar, the strict one. What
-the RFC lets a server repair (a bare LF, a folded line, a second Host) is where two servers
-in a row read two different requests, and that is how requests are smuggled.
+refuses is looked at slowly, to say what is wrong (bad_heads.py). There is one grammar, the
+strict one. What the RFC lets a server repair (a bare LF, a folded line, a second Host) is where
+two servers in a row read two different requests, and that is how requests are smuggled.
 
 Of the fields only those are read that decide how to read on; the others are for the handler,
 and are cut when it asks for one.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import (
     BadRequest,
@@ -24,11 +24,10 @@ from ..errors import (
     ExpectationFailed,
     HeadTooLarge,
     NotSupported,
-    ProtocolError,
-    RequestLineTooLong,
     VersionNotSupported,
 )
-from ..headers import TOKEN, Headers
+from ..headers import FIELD_LINES, TOKEN, Headers
+from .bad_heads import explain_bad_head
 from .known_heads import LONGEST_KNOWN, KnownHeads
 
 
@@ -83,16 +82,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 # servers read that in two ways.
 _PCHAR = r"A-Za-z0-9\-._~!$&'()*+,;=:@\[\]|^`{}"
 _ORIGIN_FORM = rf"(/[{_PCHAR}/]*(?:%[0-9A-Fa-f]{{2}}[{_PCHAR}/]*)*)(?:\?([\x21\x22\x24-\x7e]*))?"
-# RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
-_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
-_FIELD_LINES = rf"(?:{TOKEN}:{_VALUE}\r\n)*"
 # Groups: method and target, method, target, path, query, version, Host if it is the first
 # field and not empty. A target that is no path matches as a whole, and is looked at later. No
 # repetition can go on with what may follow it, so there is one way to divide a head and nothing to
 # try. (What fits in two ways, a target, or Host as a field like the others, is read twice.)
 _HEAD = re.compile(
     rf"(({TOKEN}) ({_ORIGIN_FORM}|[\x21-\x7e]+)) HTTP/([0-9]\.[0-9])\r\n"
-    rf"(?:[Hh]ost:[ \t]*([\x21-\x7e]+)[ \t]*\r\n)?{_FIELD_LINES}\r\n"
+    rf"(?:[Hh]ost:[ \t]*([\x21-\x7e]+)[ \t]*\r\n)?{FIELD_LINES}\r\n"
 ).fullmatch
 _HOST_GROUP = 7
 # Applied only to what _HEAD has let pass: the fields that decide how to read on.
@@ -100,16 +96,6 @@ _DECISIVE = re.compile(
     r"\n((?=[HhCcTtEe])(?i:host|content-length|transfer-encoding|connection|expect)):([^\r]*)",
     re.ASCII,
 ).findall
-_TOKEN = TOKEN.encode()
-_FIELDS = re.compile(_FIELD_LINES.encode("latin-1")).fullmatch
-_BARE_LF = re.compile(rb"(?<!\r)\n").search
-_LINE = re.compile(rb"%s [\x21-\x7e]+ HTTP/[0-9]\.[0-9]" % _TOKEN).fullmatch
-# What every request line begins like, however little of it is here.
-_LINE_SO_FAR = re.compile(
-    rb"%s(?: (?:[\x21-\x7e]+(?: (?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.(?:[0-9]\r?)?)?)?)?)?)?)?)?)?)?)?"
-    % _TOKEN
-).match
-
 _PATH_AND_QUERY = re.compile(_ORIGIN_FORM).fullmatch
 # RFC 3986 section 3.2.2 and RFC 9110 section 7.2: uri-host [ ":" port ].
 _HOST = re.compile(
@@ -373,79 +359,3 @@ def _measure_body(head: RequestHead, values: dict[str, str]) -> None:
         raise BodyTooLarge(f"Content-Length has {len(length)} digits")
     head.content_length = int(length)
     head.has_body = head.content_length > 0
-
-
-def check_head_so_far(data: bytes | bytearray, limits: HttpLimits, checked: int = 0) -> None:
-    """Refuse a head that is not whole yet but cannot become a good one.
-
-    Without this a TLS handshake, or a client that ends its lines with a bare LF, would be
-    waited for until the deadline. checked: so many leading bytes have passed before.
-    Raises ProtocolError for the fault that comes first in the stream, so that the answer
-    does not depend on how the network cut it.
-    """
-    faults: list[tuple[int, ProtocolError]] = []
-    line_end = data.find(b"\r\n")
-    if line_end < 0 or line_end >= checked - 1:
-        line = bytes(data if line_end < 0 else data[:line_end])
-        good = _LINE_SO_FAR(line)
-        if line and (good is None or good.end() < len(line)):
-            faults.append((good.end() if good else 0, _bad_line(line)))
-        elif line_end >= 0 and not _LINE(line):
-            faults.append((line_end, _bad_line(line)))  # It ends too early: HTTP/0.9, a banner.
-        if len(line.removesuffix(b"\r")) > limits.request_line:
-            error = RequestLineTooLong(f"the request line is over {limits.request_line} bytes")
-            faults.append((limits.request_line, error))
-    if len(data) > limits.head:
-        faults.append((limits.head, HeadTooLarge(f"the head is over {limits.head} bytes")))
-    bare = _BARE_LF(data, max(0, checked - 1))
-    if bare is not None:
-        faults.append((bare.start(), BadRequest("a line ends in LF without CR")))
-    if faults:
-        raise min(faults, key=lambda fault: fault[0])[1]
-
-
-def explain_bad_head(data: bytes) -> NoReturn:
-    """Raise what is wrong with a whole head that the grammar refused."""
-    lines = data.split(b"\r\n")
-    if not _LINE(lines[0]):
-        raise _bad_line(lines[0])
-    for number, line in enumerate(lines[1:-2], 2):
-        if not _FIELDS(line + b"\r\n"):
-            raise BadRequest(f"line {number} of the head: {_field_fault(line)}")
-    raise BadRequest("the head cannot be read")
-
-
-def _bad_line(line: bytes) -> ProtocolError:
-    if line.startswith(b"\x16\x03"):
-        return BadRequest("this looks like a TLS handshake; this port speaks plain HTTP")
-    if line[:1] in (b"{", b"<"):
-        return BadRequest("this looks like a TCP message; this port speaks HTTP")
-    if any(byte >= 0x80 for byte in line):
-        return BadRequest("the request line holds a byte that is not ASCII: percent-encode it")
-    return BadRequest("the request line is not 'method SP target SP HTTP/1.1'")
-
-
-def _field_fault(line: bytes) -> str:
-    if line[:1] in (b" ", b"\t"):
-        return "it begins with a blank; folded lines are not accepted"  # section 5.2
-    name, colon, value = line.partition(b":")
-    if not colon:
-        return "it has no colon"
-    if name != name.rstrip(b" \t"):
-        return "there is a blank before the colon"  # section 5.1: MUST be refused
-    if not re.fullmatch(_TOKEN, name):
-        return "the field name is not a token"
-    return "the field value holds a control character"
-
-
-def check_trailers(data: bytes, limits: HttpLimits) -> None:
-    """Check a chunked body's trailer fields (RFC 9112 section 7.1.2), to be dropped.
-
-    They are never merged into the header: a trailer that says Host or Content-Length would
-    be read by whoever comes after us (RFC 9110 section 6.5.1).
-    """
-    if not _FIELDS(data):
-        raise BadRequest("a trailer field is not 'name: value'")
-    count = data.count(b"\r\n")
-    if count > limits.fields:
-        raise HeadTooLarge(f"{count} trailer fields, limit {limits.fields}")

@@ -22,7 +22,6 @@ from pyliteflux.protocol.http_head import (
     DEFAULT_LIMITS,
     HttpLimits,
     RequestHead,
-    check_head_so_far,
     parse_head,
 )
 
@@ -184,16 +183,6 @@ class WhatIsReadAtOnce(unittest.TestCase):
         head = parse(head_of(target="/" + "a" * 500))
         self.assertEqual(head.summary, "GET /" + "a" * 99)
         self.assertEqual(parse(head_of(target="/b")).summary, "GET /b")
-
-    def test_who_sends_utf_8_in_a_target_is_told_what_to_do(self) -> None:
-        for target in ("/?q=数据", "/数据"):
-            data = f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-            for judge in (
-                lambda data: parse_head(data, DEFAULT_LIMITS),
-                lambda data: check_head_so_far(data[:12], DEFAULT_LIMITS),
-            ):
-                with self.assertRaisesRegex(ProtocolError, "percent-encode it"):
-                    judge(data)
 
 
 if __name__ == "__main__":
