@@ -28,7 +28,7 @@ from ..log import framework as log
 from ..protocol.http_connection import CLOSED as PEER_IS_DONE
 from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Signal
 from ..protocol.http_head import METHODS, HttpLimits, RequestHead
-from ..protocol.http_response import CONTINUE, Heads, encode_error
+from ..protocol.http_response import CONTINUE, Heads, encode_error_response
 from ..reactor.life import READING
 from ..reactor.transport import Transport
 from ..statuses import phrase
@@ -599,7 +599,9 @@ class HttpChannel(Channel):
         body = dumps({"error": text})
         is_head = head is not None and head.method == "HEAD"
         fields = f"{fields}X-Request-ID: {request.request_id}\r\n"
-        self._transport.write(encode_error(status, body, service.heads().date, fields, is_head))
+        self._transport.write(
+            encode_error_response(status, body, service.heads().date, fields, is_head)
+        )
         self._status, self._sent = status, 0 if is_head else len(body)
         self._finish_request()
 

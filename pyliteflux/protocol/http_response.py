@@ -93,7 +93,7 @@ def encode_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def encode_error(
+def encode_error_response(
     status: int, body: bytes, date: str, extra: str = "", head_only: bool = False
 ) -> bytes:
     """Return a whole JSON error response that closes the connection."""
