@@ -29,7 +29,8 @@ VALUES = st.recursive(
 # JSON that other senders write, or that no sender should: it is let in by all doors or by none.
 STRANGE = st.sampled_from(
     [b"1e999", b"-1e400", b"NaN", b"[Infinity]", b"1E5", b"-0", b"-0.0", b'"\\ud83d"',
-     b'{"a":1,"a":2}', b'"\\\\ud83d"', b'"\\ude00\\ud83d"', b'"\xff"', b"9" * 5000, b"[" * 70 + b"]" * 70, b"tru",
+     b'{"a":1,"a":2}', b'"\\\\ud83d"', b'"\\ude00\\ud83d"', b'"\xff"', b"9" * 5000,
+     b"[" * 70 + b"]" * 70, b"tru",
      b"1" + b"0" * 400, b"0.1e-999", b'{"\\ud800":1,"\\ud801":2}', b"\xef\xbb\xbf1",
      b'"\x00"', b"01"]
 )  # fmt: skip

@@ -27,9 +27,10 @@ WORDS = st.lists(
     st.sampled_from(
         [
             ";", ",", "=", '"', "\\", " ", "\t", "'", "*", "for", "proto", "host", "name",
-            "filename", "filename*", "form-data", "boundary", "charset", "utf-8", "gbk", "%", "%ff", "%22",
-            "1.2.3.4", "[::1]", ":80", "https", "unknown", "_secret", "a", "\\054", "multipart/form-data",
-            "text/plain", "application/json", "application/x-www-form-urlencoded", "/", "q=0.5",
+            "filename", "filename*", "form-data", "boundary", "charset", "utf-8", "gbk", "%", "%ff",
+            "%22", "1.2.3.4", "[::1]", ":80", "https", "unknown", "_secret", "a", "\\054",
+            "multipart/form-data", "text/plain", "application/json",
+            "application/x-www-form-urlencoded", "/", "q=0.5",
         ]
     )
     | st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"),
