@@ -22,7 +22,8 @@ from contextvars import copy_context
 from types import FrameType
 from typing import Any
 
-from .log_writer import LogWriter, forget_in_child
+from .forking import after_fork
+from .log_writer import LogWriter
 
 application = logging.getLogger("pyliteflux.app")
 
@@ -229,7 +230,7 @@ def _report_dropped(count: int) -> None:
 
 
 writer = LogWriter(_report_dropped)
-forget_in_child(writer)
+after_fork(writer.forget)
 
 
 def write_later(write: Callable[[Any], object], argument: Any) -> bool:

@@ -14,7 +14,6 @@ Chapter: docs/running.md.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 from collections import deque
@@ -193,9 +192,3 @@ class LogWriter:
     def forget(self) -> None:
         """In a forked child: the thread is the parent's, and so is what waits for it."""
         self._reset()
-
-
-def forget_in_child(writer: LogWriter) -> None:
-    """Have a writer forget its thread in every child that is forked."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=writer.forget)

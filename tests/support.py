@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import socket
 import struct
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 import unittest
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -492,6 +494,30 @@ class ServerTestCase(unittest.TestCase):
 
 
 # --- programs
+
+
+def in_child(function: Callable[[], object]) -> str:
+    """Return what a forked child prints, from the fork on, and then in this call."""
+    here, there = os.pipe()
+    with (
+        open(here, encoding="utf-8") as reader,
+        open(there, "w", encoding="utf-8") as writer,
+        contextlib.redirect_stdout(writer),
+        contextlib.redirect_stderr(writer),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", DeprecationWarning)  # Threads of other tests.
+        pid = os.fork()
+        if pid == 0:
+            try:
+                function()
+                writer.flush()
+            finally:
+                os._exit(0)
+        writer.close()
+        text = reader.read()
+    os.waitpid(pid, 0)
+    return text
 
 
 class Program:

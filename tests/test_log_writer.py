@@ -11,7 +11,8 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import log_writer
-from pyliteflux.log_writer import LogWriter, forget_in_child
+from pyliteflux.forking import after_fork
+from pyliteflux.log_writer import LogWriter
 from tests.support import DEADLINE, new_threads, wait_for, wait_until
 
 
@@ -152,7 +153,7 @@ class Writing(unittest.TestCase):
     @unittest.skipUnless(hasattr(os, "fork"), "no fork")
     def test_a_forked_child_writes_by_itself(self) -> None:
         """The thread is its parent's, and so is what waited for it."""
-        forget_in_child(self.writer)
+        after_fork(self.writer.forget)
         self.start()
         self.stick("the parent's")
         there, here = multiprocessing.Pipe(duplex=False)

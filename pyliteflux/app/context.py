@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from .. import log
+from ..forking import after_fork
 
 # Unique in this process by the counter, and between processes by the prefix. An id is a name
 # for log lines, not a secret.
@@ -34,8 +35,7 @@ def _renew_prefix() -> None:
     _prefix = os.urandom(4).hex()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_prefix)
+after_fork(_renew_prefix)
 
 
 class Scope:

@@ -25,6 +25,7 @@ from math import inf
 from typing import Any
 
 from ..config import Config
+from ..forking import after_fork
 from ..protocol.push import TopicFrame
 from .patterns import Patterns
 from .topic_log import TopicLog
@@ -51,16 +52,15 @@ class Ledger:
         self._kept_bytes = 0
         self._forgotten = 0  # The highest position of a topic that was given up altogether.
         self.position = 0
-        self._process = os.getpid()
-        self.epoch = os.urandom(4).hex()
+        self._begin_epoch()
+        after_fork(self._begin_epoch)
 
-    def begin(self) -> None:
-        """A run of the server begins. The numbers go on, but not in a child process."""
-        if self._process != os.getpid():
-            # Forked since: two processes count from here on, and a position in the one means
-            # nothing in the other. So do positions of another run of the program.
-            self._process = os.getpid()
-            self.epoch = os.urandom(4).hex()
+    def _begin_epoch(self) -> None:
+        """Two processes count from a fork on, and a position in the one means nothing in the other.
+
+        So do positions of another run of the program.
+        """
+        self.epoch = os.urandom(4).hex()
 
     def append(self, topic: str, data: bytes) -> None:
         """Number a message (its JSON), keep it, and let `on_message` know. The topic is open."""

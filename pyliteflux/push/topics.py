@@ -85,7 +85,6 @@ class Topics:
     def begin(self, now: Callable[[], float]) -> None:
         """A run of the server begins. Topics outlive it, so that a next run goes on from there."""
         self.now = now
-        self.ledger.begin()
 
     # --- subscribing
 

@@ -21,16 +21,15 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
-import os
 import selectors
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ReactorClosed
+from ..forking import after_fork
 from ..log import framework as log
 from .timers import TimerHandle, TimerQueue
 from .waker import Waker
@@ -99,7 +98,8 @@ class Reactor:
         self._inbox: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._waker = Waker()
         self._selector.register(self._waker.fileno(), READ, None)
-        _open_reactors.add(self)
+        # A forked child shares the selector with us: every event that it took would be our loss.
+        after_fork(self.close)
 
     # --- descriptors
 
@@ -300,7 +300,6 @@ class Reactor:
         if self._closed:
             return
         self._closed = True
-        _open_reactors.discard(self)
         self._selector.close()
         self._waker.close()
 
@@ -313,17 +312,3 @@ class Reactor:
     def signal_fileno(self) -> int:
         """The descriptor for `signal.set_wakeup_fd`; signals then reach `on_signal`."""
         return self._waker.signal_fileno()
-
-
-# A child process that was forked from a running server shares its selector with the parent:
-# every event it took would be the parent's loss. So the child closes its copies.
-_open_reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
-
-
-def _close_in_child() -> None:
-    for reactor in list(_open_reactors):
-        reactor.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)

@@ -14,7 +14,6 @@ import selectors
 import socket
 import sys
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +32,7 @@ from ..channels.message_channel import MessageChannel
 from ..channels.message_service import MessageService, check_framings
 from ..config import Config
 from ..endpoint import Endpoint, Peer
+from ..forking import after_fork
 from ..log import framework as log
 from ..push.clients import Client
 from ..push.desk import PushDesk
@@ -172,7 +172,7 @@ class Runtime:
             acceptor = Acceptor(reactor, sock, accept, config.max_accepts, config.accept_pause)
             self._acceptors.append(acceptor)
         self.tcp.http_address = self.addresses.get("http")
-        _running.add(self)
+        after_fork(self._close_copies)
         self._sweep_interval = _sweep_interval(config)
         self._last_sweep = reactor.now
         self._is_late = False
@@ -504,9 +504,15 @@ class Runtime:
         except BaseException:
             log.exception("%r: what it held could not be given back after the end", request)
 
+    def _close_copies(self) -> None:
+        """In a forked child: the ports and the connections are its parent's."""
+        for acceptor in self._acceptors:
+            acceptor.close_copy()
+        for channel in self._channels:
+            channel.transport.close_copy()
+
     def close(self) -> None:
         """Give everything back. After the loop has ended, on the thread that ran it."""
-        _running.discard(self)
         if self.is_stopping:
             self._log_abandoned("when told to stop at once")
         for acceptor in self._acceptors:
@@ -518,24 +524,6 @@ class Runtime:
             pool.stop()
         self._tasks.abandon()  # After its pool takes no more: what came last is named, too.
         self.reactor.close()
-
-
-# A child that was forked from a running server (multiprocessing does that) has a copy of each
-# descriptor. As long as it lives nobody else could listen on the ports, and a client would not
-# see the end of a connection that we close. So the child closes its copies.
-_running: weakref.WeakSet[Runtime] = weakref.WeakSet()
-
-
-def _close_copies_in_child() -> None:
-    for runtime in list(_running):
-        for acceptor in runtime._acceptors:
-            acceptor.close_copy()
-        for channel in runtime._channels:
-            channel.transport.close_copy()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_copies_in_child)
 
 
 def _capped(wanted: int, selector: selectors.BaseSelector) -> int:

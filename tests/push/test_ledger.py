@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import unittest
 from math import inf
@@ -13,6 +14,7 @@ from pyliteflux import Config
 from pyliteflux.protocol.push import TopicFrame
 from pyliteflux.push.ledger import REPLAY_COST, Ledger, _hearing
 from pyliteflux.push.topic_log import TopicLog
+from tests.support import in_child
 
 
 class LedgerCase(unittest.TestCase):
@@ -43,14 +45,13 @@ class Numbers(LedgerCase):
         self.assertEqual([frame.id for frame in self.came_back][-1], self.ledger.id_of(6))
         self.assertEqual(self.ledger.position, 6)
 
-    def test_they_outlive_a_run_but_not_a_fork(self) -> None:
-        self.append("a", 1)
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork")
+    def test_a_forked_child_numbers_in_an_epoch_of_its_own(self) -> None:
         epoch = self.ledger.epoch
-        self.ledger.begin()
+        told = in_child(lambda: print(self.ledger.epoch))
+        self.assertRegex(told, r"^[0-9a-f]{8}\n$")
+        self.assertNotEqual(told.strip(), epoch)
         self.assertEqual(self.ledger.epoch, epoch)
-        self.ledger._process -= 1  # As in the child of a process that was forked before run().
-        self.ledger.begin()
-        self.assertNotEqual(self.ledger.epoch, epoch)
 
     def test_a_topic_that_was_given_up_begins_anew_and_leaves_a_gap(self) -> None:
         self.append("a", 1)

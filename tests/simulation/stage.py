@@ -25,7 +25,7 @@ from pyliteflux.console import console
 from pyliteflux.log_writer import LogWriter
 from pyliteflux.push.hub import Hub
 from pyliteflux.push.topics import Topics
-from pyliteflux.reactor import loop, transport, waker
+from pyliteflux.reactor import transport, waker
 from pyliteflux.reactor.loop import Reactor
 from tests.fakes import FakeClock
 from tests.simulation.app import OnPurpose
@@ -151,7 +151,6 @@ class Stage:
         self._set(body_stream, "HIGH_WATER", world.plan.body_high)
         self._set(body_stream, "LOW_WATER", world.plan.body_high // 4)
         self._set(context, "_numbers", count(1))  # Request ids: their length is in the trace.
-        self._set(loop, "_open_reactors", set())
 
         def post(reactor: Reactor, callback: Any, *args: Any, inner: Any = Reactor.post) -> None:
             world.threads.point()
