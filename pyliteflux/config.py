@@ -21,6 +21,10 @@ MIB = 1024 * 1024
 
 # How a TCP stream can be cut into messages, beside a way of the user's own.
 FRAMINGS = ("auto", "line", "json", "xml", "length")
+# What may be done about a client that is over its limit (push/push_queue.py).
+DISCONNECT, DROP_OLDEST = "disconnect", "drop_oldest"
+DROP_NEWEST, LATEST = "drop_newest", "latest"
+POLICIES = (DISCONNECT, DROP_OLDEST, DROP_NEWEST, LATEST)
 
 
 class Setting(NamedTuple):
@@ -269,8 +273,8 @@ class Config:
     tcp_max_depth: int = _row(64, _count, _COUNT, "nesting of a JSON or XML message")
     tcp_send_limit: int = _row(MIB, _count, _BYTES, "pushes waiting for one client")
     slow_client_policy: str = _row(
-        "disconnect",
-        _one_of("disconnect", "drop_oldest", "drop_newest", "latest"),
+        DISCONNECT,
+        _one_of(*POLICIES),
         "disconnect, drop_oldest, drop_newest or latest",
         "what happens to a client over tcp_send_limit, to a topic's browser over event_buffer",
     )

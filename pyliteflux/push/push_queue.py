@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from ..config import DISCONNECT, DROP_NEWEST, LATEST
 from ..reactor.transport import PIECE_COST, Transport
-
-# What may be done about a client that is over its limit; the setting slow_client_policy.
-DISCONNECT, DROP_NEWEST, LATEST = "disconnect", "drop_newest", "latest"
 
 Entry = tuple[bytes, "str | None", str]  # What waits: bytes, topic (None: push_message), policy.
 

@@ -12,9 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..config import POLICIES
 from ..errors import ConfigError
-
-POLICIES = ("disconnect", "drop_oldest", "drop_newest", "latest")
 
 
 class Options(NamedTuple):

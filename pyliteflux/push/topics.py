@@ -19,7 +19,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ..config import Config
+from ..config import DISCONNECT, Config
 from ..errors import HTTPError
 from ..jsontext import dumps
 from ..log import framework as log
@@ -107,7 +107,7 @@ class Topics:
             fields["members"] = self._first_members(room, listener, info)
             fields["count"] = len(room.listeners) + (listener not in room.listeners)
         policy = self._policy(room)
-        listener.deliver(Announcement("subscribed", **fields), name, "disconnect")
+        listener.deliver(Announcement("subscribed", **fields), name, DISCONNECT)
         for frame in missed:
             listener.deliver(frame, frame.topic, policy)
         if listener.topics is None:
@@ -140,7 +140,7 @@ class Topics:
         if listener.topics and name in listener.topics:
             del listener.topics[name]
             self._leave(listener, name)
-            listener.deliver(Announcement("unsubscribed", topic=name), name, "disconnect")
+            listener.deliver(Announcement("unsubscribed", topic=name), name, DISCONNECT)
 
     def drop(self, listener: Listener) -> None:
         """`listener` has gone."""

@@ -316,7 +316,6 @@ class Orphans(LimitCase):
         self.router.register("/much")(lambda request: b"m" * self.SIZE)
         if wire.QUEUE_SIZE is None:
             self.skipTest("the system does not tell what it has")
-        settings["kernel_unsent_limit"] = 0  # All of the answer is to be with the kernel.
         return self.stack.enter_context(running_server(self.router, **settings))
 
     def test_a_peer_that_does_not_read_what_the_kernel_has_is_reset(self) -> None:
