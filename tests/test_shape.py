@@ -123,8 +123,6 @@ WITHOUT_MIRROR: set[str] = {
     "protocol/scanners.py",
     "push/door.py",
     "push/hooks.py",
-    "push/topic.py",
-    "push/topic_options.py",
     "server/abandoned.py",
     "server/server.py",
     "server/stop_signals.py",

@@ -38,8 +38,7 @@ class Client:
     @property
     def address(self) -> tuple[str, int]:
         """The peer's address, as the socket module writes it."""
-        address: tuple[str, int] = self._channel.address
-        return address
+        return self._channel.address
 
     @property
     def state(self) -> str:
@@ -62,8 +61,7 @@ class Client:
         channel = self._channel
         if channel.last_message_at is None:
             return None
-        since: float = channel.connected_since + (channel.last_message_at - channel.connected_at)
-        return since
+        return channel.connected_since + (channel.last_message_at - channel.connected_at)
 
     @property
     def bytes_in(self) -> int:

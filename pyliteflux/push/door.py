@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ..endpoint import Peer
 from ..protocol.push import Announcement, PushFrame
 from ..reactor.transport import Transport
 from ..word import Word
@@ -44,7 +45,7 @@ class Door(Listener, Protocol):
     the wall's. bytes_in: received. client: what the application sees, once it is admitted.
     """
 
-    address: Any
+    address: Peer
     connected_at: float
     connected_since: float
     last_message_at: float | None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyliteflux import Config, EventStream, Router
-from pyliteflux.errors import ConfigError, HTTPError
+from pyliteflux.errors import HTTPError
 from pyliteflux.push.ledger import REPLAY_COST, Ledger
 from pyliteflux.push.topics import Topics
 from tests.fakes import Peer, Simulation
@@ -679,25 +679,6 @@ class Limits(TopicsTestCase):
 
 
 class Configuring(TopicsTestCase):
-    def test_what_is_wrong_is_said_at_once_and_changes_nothing(self) -> None:
-        for options in (
-            *({"history": -1}, {"history": 1.5}, {"history": True}, {"presence": 1}),
-            *({"slow_client_policy": "wait"}, {"colour": 1}, {"presence": True, "history": "x"}),
-        ):
-            with self.subTest(options), self.assertRaises(ConfigError):
-                self.topics.configure("a", options)
-        self.assertEqual(self.topics._options.of("a"), (None, None, None))
-
-    def test_a_name_comes_before_patterns_and_a_long_pattern_before_a_short_one(self) -> None:
-        self.topics.configure("*", {"history": 1, "presence": True})
-        self.topics.configure("room:*", {"history": 2})
-        self.topics.configure("room:1", {"slow_client_policy": "latest"})
-        self.topics.configure("room:1", {"history": 3})
-        of = self.topics._options.of
-        self.assertEqual(of("room:1"), (3, "latest", True))
-        self.assertEqual(of("room:2"), (2, None, True))
-        self.assertEqual(of("x"), (1, None, True))
-
     def test_options_take_effect_for_topics_that_exist(self) -> None:
         self.publish("a", 1, 2, 3)
         self.topics.configure("a", {"history": 1})
@@ -705,20 +686,6 @@ class Configuring(TopicsTestCase):
         listener = Listener()
         self.topics.subscribe(listener, "a", 0)
         self.assertEqual((listener.told[0]["gap"], listener.data()), (True, [4]))
-
-    def test_threads_that_configure_at_once_lose_nothing(self) -> None:
-        def configure(name: str) -> None:
-            for number in range(200):
-                self.topics.configure(f"{name}{number}", {"history": number})
-
-        threads = [threading.Thread(target=configure, args=(name,)) for name in "abcd"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        for name in "abcd":
-            for number in range(200):
-                self.assertEqual(self.topics._options.of(f"{name}{number}").history, number)
 
 
 class ReadByOtherThreads(TopicsTestCase):
