@@ -51,12 +51,13 @@ class Hub:
 
     def deliver(self, frame: PushFrame, client_id: str | None, without: Door | None = None) -> None:
         """Push to one client, or to all where client_id is None. without: who has it already."""
+        policy = self._config.slow_client_policy
         for one in list(self._clients) if client_id is None else (client_id,):
             channel = self._channels.get(one)  # A delivery may have ended another's connection.
             if channel is None or channel is without:
                 continue
             try:
-                channel.deliver(frame, None, self._config.slow_client_policy)
+                channel.deliver(frame, None, policy)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # It costs this one its connection, nobody the push.
