@@ -68,6 +68,9 @@ class TopicsTestCase(unittest.TestCase):
         for value in values:
             self.topics.publish(topic, json.dumps(value).encode())
 
+    def names(self) -> list[str]:
+        return sorted(room.name for room in self.topics.rooms())
+
     def place(self, position: int) -> str:
         return f"{self.topics.ledger.epoch}-{position}"
 
@@ -611,7 +614,9 @@ class Limits(TopicsTestCase):
             self.time += 1
             self.publish(f"t{number}", number)
             self.publish("t0", number)  # Again and again: it is never the quietest.
-        self.assertEqual(sorted(self.topics._rooms), ["heard", "t0", "t8", "t9"])
+        self.assertEqual(
+            sorted(room.name for room in self.topics.rooms()), ["heard", "t0", "t8", "t9"]
+        )
         self.assertEqual(self.topics.ledger.log("t0").seq, 11)  # type: ignore[union-attr]
 
     def test_where_every_topic_has_subscribers_one_more_is_refused(self) -> None:
@@ -625,7 +630,7 @@ class Limits(TopicsTestCase):
         # What is only published is heard by nobody: one of these is kept, for the next.
         for number in range(50):
             self.publish(f"x{number}", 1)
-        self.assertEqual(sorted(self.topics._rooms), ["t0", "t1", "x49"])
+        self.assertEqual(self.names(), ["t0", "t1", "x49"])
 
     def test_a_client_may_have_so_many_subscriptions_those_on_their_way_counted(self) -> None:
         self.make(max_subscriptions=3)
@@ -658,7 +663,7 @@ class Limits(TopicsTestCase):
                     self.topics.configure(name, {"history": rng.randrange(6)})
                 case _ if not name.endswith("*"):
                     self.publish(name, "x" * rng.randrange(600))
-            rooms = self.topics._rooms
+            rooms = {room.name: room for room in self.topics.rooms()}
             ledger = self.topics.ledger
             self.assertEqual(ledger._kept_bytes, sum(log.size for log in ledger._logs.values()))
             self.assertEqual(set(ledger._logs), {n for n, r in rooms.items() if not r.is_pattern})
@@ -675,7 +680,7 @@ class Limits(TopicsTestCase):
             self.topics.drop(one)
         self.time += 100
         self.topics.sweep()
-        self.assertEqual((self.topics._rooms, ledger._logs, ledger._kept_bytes), ({}, {}, 0))
+        self.assertEqual((self.topics.rooms(), ledger._logs, ledger._kept_bytes), ([], {}, 0))
 
 
 class Configuring(TopicsTestCase):

@@ -256,11 +256,10 @@ class Book:
 
     def leftovers(self) -> list[str]:
         """Return what is left when everybody has gone."""
-        topics = self._world.server._desk.topics
-        left = [f"a subscriber of {room.name}" for room in topics._rooms.values() if room.listeners]
-        if topics._patterns.lengths:
-            left.append("a pattern")
-        return left
+        rooms = self._world.server._desk.topics.rooms()
+        return [f"a subscriber of {room.name}" for room in rooms if room.listeners] + [
+            f"the pattern {room.name}" for room in rooms if room.is_pattern
+        ]
 
 
 def covers(pattern: str, name: str) -> bool:
