@@ -111,7 +111,6 @@ REQUEST = {
     "base_url": "url",
     "query_arguments": "query_params",
     "get_argument": 'query_params.get("name") or form_data.get("name")',
-    "app": "the server is yours: use the name that you gave it",
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
 from typing import Any
@@ -44,10 +45,14 @@ class Scope:
     # Filled when first asked for: most handlers never look.
     _namespace: dict[str, Any] | None = None
     _request_id: str | None = None
-    config: Any = None  # Of its server.
     # Kept where more will run in it than the handler. A context holds its scope, so the two are
     # a circle, which only the garbage collector would find: most requests are to be without.
     context: Any = None
+
+    @property
+    def json_default(self) -> Callable[[Any], Any] | None:
+        """The setting of this name of its server; None where it has none."""
+        return None
 
     @property
     def request_id(self) -> str:
@@ -87,10 +92,10 @@ _outside = threading.local()  # Outside any request g is the thread's own (G4).
 enter = current_scope.set
 
 
-def json_default() -> Any:
+def json_default() -> Callable[[Any], Any] | None:
     """Return the setting json_default of the server whose request or task runs here, or None."""
     scope = current_scope.get()
-    return None if scope is None or scope.config is None else scope.config.json_default
+    return None if scope is None else scope.json_default
 
 
 def _namespace() -> dict[str, Any]:

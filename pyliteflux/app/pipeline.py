@@ -23,7 +23,6 @@ from ..jsontext import is_record
 from ..log import escape
 from ..log import framework as log
 from ..no_answer import NO_ANSWER
-from .background import BackgroundTasks, TaskQueue
 from .context import enter
 from .debug_page import debug_page, text_of, traceback_of, wants_html
 from .middleware import Chain, MiddlewareManager
@@ -47,16 +46,11 @@ RETRY_LATER = {"Retry-After": "1"}
 class Pipeline:
     """What every request of one server passes. Any thread may handle requests with it."""
 
-    def __init__(self, config: Config, middlewares: MiddlewareManager, tasks: TaskQueue) -> None:
+    def __init__(self, config: Config, middlewares: MiddlewareManager) -> None:
         self.config = config
         self._middlewares = middlewares
-        self._tasks = tasks
         self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
         self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
-
-    def make_bg(self, request: Request) -> BackgroundTasks:
-        """Return a request's `bg`; called when it is first asked for."""
-        return BackgroundTasks(self._tasks, request, request.has_returned)
 
     # --- HTTP
 
@@ -85,7 +79,7 @@ class Pipeline:
             response = make_response(value, request)
             fields = response._headers
             if fields is not None and not SAYS_MORE.isdisjoint(fields.names()):
-                response = select(response, request)
+                response = select(response, request.method, request.headers)
             if response is value or fields is not None:
                 response.seal()
             if response.is_held and request.route.blocking:
@@ -142,7 +136,7 @@ class Pipeline:
         It passes the layers too (M4): they had their turn with what cannot be sent, and what
         they add, so that a browser shows this error say, it needs as well.
         """
-        request._is_replaced = True
+        request.is_replaced = True
         for value_of in (self._value_of_error, self._internal_error):
             what = _what_failed(request, error)
             try:
@@ -206,7 +200,7 @@ class Pipeline:
             type(value) is dict
             and request.response_status == 200
             and not request.response_headers
-            and request._error_code is None
+            and request.error_code is None
         ):
             return value  # As most are: there is nothing to put into it.
         try:
@@ -227,7 +221,7 @@ class Pipeline:
                 _begin(value, request)
             return value
         return _with_status(
-            value, request.response_status, request._error_code, request.data_type in _HAS_FIELDS
+            value, request.response_status, request.error_code, request.data_type in _HAS_FIELDS
         )
 
     def replace_answer(self, request: TCPRequest, error: BaseException) -> Any:
@@ -338,19 +332,19 @@ class Pipeline:
                     _agree(request, value, before)
                 return value
             if type(new) is tuple:
-                request._error_code = None
+                request.error_code = None
                 new = split_tuple(new, request)
             elif isinstance(new, HTTPResponse):
                 # It replaces all: the status and headers of the old one do not apply to it.
                 request.response_status, request.response_headers = 200, None
-                request._error_code = None
+                request.error_code = None
             else:
                 _keep_head(request, value)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             new = self._value_of_error(request, error)
-            if not request._is_replaced:
+            if not request.is_replaced:
                 return self._pass_again(request, chain, process, new)
         _agree(request, new)
         return new
@@ -362,7 +356,7 @@ class Pipeline:
 
         What they added went away with the answer that this one replaces; once a request.
         """
-        request._is_replaced = True
+        request.is_replaced = True
         _agree(request, value)
         for place, process_response, name in chain.process_response:
             if process_response is failed:
@@ -377,7 +371,7 @@ class Pipeline:
         what: for the log line.
         """
         request.response_headers = None
-        request._error_code = None  # Of an earlier one.
+        request.error_code = None  # Of an earlier one.
         handler = self._error_handler(error)
         if handler is not None:
             try:
@@ -399,7 +393,7 @@ class Pipeline:
                 error = second
         if isinstance(error, PoolFull):
             error = HTTPError(503, "Service Unavailable", RETRY_LATER)
-            request._error_code = "busy"
+            request.error_code = "busy"
         if isinstance(error, HTTPError):
             request.response_status = error.status
             request.response_headers = error.headers or None
@@ -410,7 +404,7 @@ class Pipeline:
         """Log an error of ours or the user's; return what the client is told of it (A5)."""
         log.error("%s %s %s", request.method, escape(request.path), what, exc_info=error)
         request.response_status, request.response_headers = 500, None
-        request._error_code = "internal"
+        request.error_code = "internal"
         body: dict[str, Any] = {
             "error": "Internal Server Error",
             "request_id": request.request_id,
@@ -434,7 +428,7 @@ class Pipeline:
 
 def _begin(response: Any, request: Request) -> None:
     """Run a generator to its first piece, in the context of its request."""
-    request._stream_has_begun = True
+    request.stream_has_begun = True
     # Over TCP a piece is any value, and an empty one is a message too.
     response.begin(response.encode_piece if request.protocol == "http" else None)
     if request.method == "HEAD":
@@ -443,7 +437,7 @@ def _begin(response: Any, request: Request) -> None:
 
 def _what_failed(request: Request, error: BaseException) -> str:
     """Return what happened to an answer: of most such tracebacks no line is the user's."""
-    if request._stream_has_begun:
+    if request.stream_has_begun:
         return "failed"  # It is: its generator has raised.
     route = request.route
     text = escape(text_of(error))

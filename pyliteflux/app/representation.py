@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..headers import Headers
 from ..jsontext import dumps
 from ..statuses import phrase
 from .conditions import (
@@ -23,20 +24,21 @@ from .conditions import (
     range_is_current,
 )
 from .ranges import RangeNotSatisfiable, multipart, parse_range
-from .request import HTTPRequest
 from .response import BYTES, JSON, HTTPResponse, StreamResponse
 
 # An answer with none of these is sent as it is.
 SAYS_MORE = frozenset({"etag", "last-modified", "accept-ranges"})
 
 
-def select(response: HTTPResponse, request: HTTPRequest) -> HTTPResponse:
+def select(response: HTTPResponse, method: str, asked_with: Headers) -> HTTPResponse:
     """Return what answers the conditions and the Range of a request: a response, or another.
+
+    method, asked_with: of the request, its fields.
 
     On the thread of the handler. Conditions are for what would be a 200, and about what the
     target is: the answer to a POST is not a version of it (RFC 9110 section 13.2.1).
     """
-    if response.status != 200 or request.method not in ("GET", "HEAD"):
+    if response.status != 200 or method not in ("GET", "HEAD"):
         return response
     if response.selects_itself:
         return response
@@ -47,13 +49,13 @@ def select(response: HTTPResponse, request: HTTPRequest) -> HTTPResponse:
         None if date is None else parse_http_date(date),
         int(time.time()),
     )
-    failed = failed_precondition(request.method, request.headers, current)
+    failed = failed_precondition(method, asked_with, current)
     if failed is not None:
         return _without_content(response, failed)
     if fields.get("Accept-Ranges") != "bytes" or isinstance(response, StreamResponse):
         return response
-    asked = request.headers.get("range") if request.method == "GET" else None
-    if asked is None or not range_is_current(request.headers, current):
+    asked = asked_with.get("range") if method == "GET" else None
+    if asked is None or not range_is_current(asked_with, current):
         return response
     body, size = response.body, len(response.body)
     try:

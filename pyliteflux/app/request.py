@@ -22,6 +22,7 @@ from ..headers import Headers
 from ..jsontext import loads
 from ..log import escape
 from ..otherwords import REQUEST, missing
+from .background import BackgroundTasks, TaskQueue
 from .context import Scope
 from .cookies import Signer, parse_cookies
 from .forms import (
@@ -36,7 +37,6 @@ from .forms import (
 from .multipart import MultipartParser, UploadedFile, close_files
 
 if TYPE_CHECKING:
-    from .background import BackgroundTasks
     from .body_stream import BodyStream
     from .routing import Route
 
@@ -67,6 +67,14 @@ class lazy(Generic[Value]):
         return value
 
 
+class Home:
+    """What a request asks of the app that it belongs to; of one made by hand, all of its app."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.tasks = TaskQueue(config.task_queue_limit)
+
+
 class Caller(Protocol):
     """The client that sent a message, as far as its request may ask things of it. Any thread."""
 
@@ -93,8 +101,8 @@ class Request(Scope):
     # Who asked, and who is at the other end of the connection: behind a proxy two. (host, port)
     client_address: tuple[str, int]
     peer_address: tuple[str, int]
+    app: Home
     route: Route
-    config: Config
     started = inf  # time.monotonic() when it was whole.
     gone = False
     # The reactor gives it up, where nobody waits for it any more; the thread of the handler begins.
@@ -104,19 +112,30 @@ class Request(Scope):
     # Of a tuple that the handler returned (M5).
     response_status = 200
     response_headers: Any = None
-    _is_replaced = False  # An error has, once its middlewares had begun to see the answer.
-    _stream_has_begun = False  # A generator of its handler has.
-    _timed_out = False  # It was told of a handler_timeout.
+    # What has become of its answer: an error has replaced it, once its middlewares had begun to
+    # see it; the generator of its handler has begun; its client was told of a handler_timeout.
+    is_replaced = False
+    stream_has_begun = False
+    has_timed_out = False
     held: Any = None  # A response whose generator is to be begun before anything is sent.
-    _error_code: str | None = None  # Of an error of ours, for programs: a TCP answer has it.
+    error_code: str | None = None  # Of an error of ours, for programs: a TCP answer has it.
     # How many middlewares process_request was called of.
     entered = 0
     # Whether `bg`, or uploads, were asked for. (To look into __dict__ would cost each request
     # the making of one: since 3.11 an object has none until then.)
     has_bg = False
     has_files = False
-    _make_bg: Callable[[Request], BackgroundTasks]
-    _caller: Caller | None = None  # Of a TCP message: who sent it.
+    caller: Caller | None = None  # Of a TCP message: the connection that it came by.
+
+    @property
+    def config(self) -> Config:
+        """The settings of its server."""
+        return self.app.config
+
+    @property
+    def json_default(self) -> Callable[[Any], Any] | None:
+        """The setting of this name of its server."""
+        return self.app.config.json_default
 
     def subscribe(self, topic: str, since: Any = None, info: Any = None) -> None:
         """Let this client hear a topic, or with a `*` at the end all that begin so.
@@ -137,11 +156,11 @@ class Request(Scope):
         self._connection("unsubscribe").unsubscribe(topic)
 
     def _connection(self, what: str) -> Caller:
-        if self._caller is None:
+        if self.caller is None:
             raise TypeError(
                 f"an HTTP request cannot {what}: return EventStream(topic) from the handler"
             )
-        return self._caller
+        return self.caller
 
     def close(self) -> None:
         """Give back what the request holds."""
@@ -168,7 +187,7 @@ class Request(Scope):
     def bg(self) -> BackgroundTasks:
         """Background tasks that run after the handler has returned: `bg.add(function, ...)`."""
         self.has_bg = True
-        return self._make_bg(self)
+        return BackgroundTasks(self.app.tasks, self, self.has_returned)
 
     @lazy
     def text(self) -> str:
@@ -212,7 +231,7 @@ class HTTPRequest(Request):
         host: str = "",
         version: tuple[int, int] = (1, 1),
         path_params: dict[str, Any] | None = None,
-        config: Config | None = None,
+        app: Home | None = None,
     ) -> None:
         """target: path and query, percent-encoded; path and query: the same, already cut."""
         if path is None or query is None:
@@ -229,7 +248,7 @@ class HTTPRequest(Request):
         self.host = host
         self.version = version
         self.path_params = {} if path_params is None else path_params
-        self.config = Config() if config is None else config
+        self.app = Home(Config()) if app is None else app
         # As in the class. But every request is asked for them, and its own are found faster.
         self.response_status = 200
         self.response_headers = self.context = self._request_id = None
@@ -250,7 +269,7 @@ class HTTPRequest(Request):
     @lazy
     def query_params(self) -> MultiDict[str]:
         """The query as a dict: first value of a repeated key, `getlist` for all (Q1)."""
-        return parse_urlencoded(self.query_string, self.config.max_form_fields)
+        return parse_urlencoded(self.query_string, self.app.config.max_form_fields)
 
     @lazy
     def cookies(self) -> dict[str, str]:
@@ -360,6 +379,21 @@ class HTTPRequest(Request):
         return f"{scheme}://{self.host}{self.root_path}{'' if path == '*' else path}{query}"
 
 
+def _command(request: TCPRequest) -> str:
+    """The command."""
+    return request.command
+
+
+def _nothing(request: TCPRequest) -> dict[str, Any]:
+    """Empty: a command has no parameters but its data."""
+    return {}
+
+
+def _no_fields(request: TCPRequest) -> MultiDict[Any]:
+    """Empty."""
+    return MultiDict()
+
+
 class TCPRequest(Request):
     """One TCP message. It has the names of an HTTP request, those that it lacks empty (Q5).
 
@@ -380,7 +414,8 @@ class TCPRequest(Request):
         raw: bytes = b"",
         headers: Headers | None = None,
         client_address: tuple[str, int] = ("", 0),
-        config: Config | None = None,
+        app: Home | None = None,
+        message_id: Any = None,
     ) -> None:
         self.command = self.path = command
         self.data = data
@@ -388,15 +423,15 @@ class TCPRequest(Request):
         self.raw = self.body = raw
         self.headers = Headers() if headers is None else headers
         self.client_address = self.peer_address = client_address
-        self.config = Config() if config is None else config
-        self.message_id: Any = None  # Echoed in the answer where the message gave one.
+        self.app = Home(Config()) if app is None else app
+        self.message_id = message_id  # Echoed in the answer where the message gave one.
         # How to cut what follows, once this is answered without an error.
         self.new_framing: Any = None
         self.wants_close = False  # The handler answered with Connection: close.
         self.wrap: Any = None  # What the connection's framing does to an answer; None: nothing.
         # The class has these too, but up to 3.11 the interpreter is slow to find them there.
         self.response_status = 200
-        self.response_headers = self.context = self._error_code = None
+        self.response_headers = self.context = self.error_code = None
         self.entered = 0
         self.has_bg = False
 
@@ -406,40 +441,13 @@ class TCPRequest(Request):
         self.data = None
         self.raw = self.body = b""
 
-    @lazy
-    def raw_path(self) -> str:
-        """The command."""
-        return self.command
-
-    @lazy
-    def target(self) -> str:
-        """The command."""
-        return self.command
-
-    @lazy
-    def path_params(self) -> dict[str, Any]:
-        """Empty: a command has no parameters but its data."""
-        return {}
-
-    @lazy
-    def query_params(self) -> MultiDict[str]:
-        """Empty."""
-        return MultiDict()
-
-    @lazy
-    def form_data(self) -> MultiDict[str]:
-        """Empty."""
-        return MultiDict()
-
-    @lazy
-    def files(self) -> MultiDict[UploadedFile]:
-        """Empty."""
-        return MultiDict()
-
-    @lazy
-    def cookies(self) -> dict[str, str]:
-        """Empty."""
-        return {}
+    raw_path = lazy(_command)
+    target = lazy(_command)
+    path_params = lazy(_nothing)
+    cookies = lazy(_nothing)
+    query_params = lazy(_no_fields)
+    form_data = lazy(_no_fields)
+    files = lazy(_no_fields)
 
     @property
     def json_data(self) -> Any:

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, ClassVar
 
-from ..app.pipeline import Pipeline
+from ..app.app import App
 from ..app.request import Request
 from ..app.response import HTTPResponse, StreamResponse
-from ..app.routing import Router
-from ..config import Config
 from ..endpoint import Peer
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
@@ -68,24 +66,22 @@ class Service:
     def __init__(
         self,
         reactor: Reactor,
-        config: Config,
-        router: Router,
-        pipeline: Pipeline,
+        app: App,
         workers: WorkerPool,
         streams: WorkerPool,
         on_closed: Callable[[Any], None],
         on_finished: Callable[[Request, int, int], None] | None = None,
     ) -> None:
         self.reactor = reactor
-        self.config = config
-        self.router = router
-        self.pipeline = pipeline
+        self.app = app
+        # Looked up once, not per request.
+        self.config = config = app.config
+        self.router = app.router
+        self.pipeline = app.pipeline
         self.workers = workers
         self.handler_timeout: float = config.handler_timeout or inf  # Seconds.
         self.recv_size = config.recv_size  # Read in one turn, and kept unparsed at the most.
         self.budget = config.loop_budget_ms / 1000  # Seconds of a turn for one connection.
-        # Bound once, not per request.
-        self.make_bg = pipeline.make_bg
         self.submit = workers.submit
         self.streams = streams
         self.cleanup = streams  # Who frees what a request held; set by who builds the services.
@@ -344,7 +340,7 @@ class Channel:
         request, self._overdue = self._overdue, None
         if request is None or request.has_returned:
             self.note(Kind.TOO_LATE)
-        if request is not None and request._timed_out:
+        if request is not None and request.has_timed_out:
             request.response_status = 504  # It is its handler's no more: say what was sent.
         self._finish(request)
 
@@ -379,7 +375,7 @@ class Channel:
         self.note(Kind.DEADLINE, "handler_timeout")
         service, request = self._service, self._request
         if request is not None:
-            request._timed_out = True
+            request.has_timed_out = True
         stack = service.workers.stack_of(request)
         log.error(
             "%r: the handler has not returned after %g s; it is here:\n%s",

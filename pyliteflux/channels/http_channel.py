@@ -332,7 +332,7 @@ class HttpChannel(Channel):
             head.host or self._own_host(),
             head.version,
             params,
-            service.config,
+            service.app,
         )
         request.route = route
         if not head.has_body:
@@ -392,7 +392,6 @@ class HttpChannel(Channel):
         unheard: what answers it where no worker is free, instead of a 503.
         """
         service = self._service
-        request._make_bg = service.make_bg
         request.started = now = service.reactor.now
         assert self.state in _BEFORE_HANDLING, self.state
         self.state = HANDLING
@@ -607,8 +606,9 @@ class HttpChannel(Channel):
 
     def _unread_request(self, method: str, target: str) -> HTTPRequest:
         """Return what stands for a request that the app never sees, in the access log."""
-        request = HTTPRequest(method, target, client_address=self.address)
-        request.started = self._service.reactor.now
+        service = self._service
+        request = HTTPRequest(method, target, client_address=self.address, app=service.app)
+        request.started = service.reactor.now
         return request
 
     def _start_stream(self, response: StreamResponse, rest: Rest) -> None:

@@ -382,7 +382,7 @@ class MessageChannel(PushedChannel):
 
     def _tell_unread(self, status: int, size: int) -> None:
         """Note an answer to what is no message, for the access log."""
-        unread = TCPRequest("-", client_address=self.address)
+        unread = TCPRequest("-", client_address=self.address, app=self._service.app)
         unread.started = self._service.reactor.now
         self._tell_answer(unread, status, size)
 
@@ -421,11 +421,10 @@ class MessageChannel(PushedChannel):
             frame.data,
             Headers(list(headers.items())) if headers else NO_HEADERS,
             self.address,
-            service.config,
+            service.app,
+            id,
         )
-        request.message_id = id
-        request._make_bg = service.make_bg
-        request._caller = self
+        request.caller = self
         self._asked = command[:DETAIL_LIMIT]
         now = service.reactor.now
         request.started = self._asked_at = self.last_message_at = now
@@ -688,7 +687,7 @@ class MessageChannel(PushedChannel):
 def sender() -> MessageChannel | None:
     """Any thread: return the connection whose message is being handled on it; None: no message."""
     scope = current_scope.get()
-    caller = scope._caller if isinstance(scope, Request) else None
+    caller = scope.caller if isinstance(scope, Request) else None
     return caller if isinstance(caller, MessageChannel) else None
 
 

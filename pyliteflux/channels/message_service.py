@@ -55,12 +55,10 @@ class MessageService(Service):
     def __init__(
         self,
         *parts: Any,
-        ready_made: Router,
         on_greeted: Callable[[Any, bool], None],
         on_leaving: Callable[[Any], None],
     ) -> None:
         super().__init__(*parts)
-        self.ready_made = ready_made  # Commands that the library brings along.
         self.on_greeted = on_greeted  # A client is let in, from now on one of all, or is not.
         self.on_leaving = on_leaving  # It is told to go: it gets no more pushes.
         # Looked up once, not for each message.
@@ -132,7 +130,7 @@ class MessageService(Service):
         find = self._find
         return (
             find(command)
-            or self.ready_made.resolve_command(command)
+            or self.app.ready_made.resolve_command(command)
             or find("*")
             or UNKNOWN_COMMAND
         )
@@ -168,20 +166,20 @@ class MessageService(Service):
         """
         answer = self.pipeline.handle_message(request) if ask is None else ask(request)
         if request.new_framing is not None and (
-            request._error_code or request.response_status >= 400
+            request.error_code or request.response_status >= 400
         ):
             request.new_framing = None  # Refused: the client goes on as before.
         if isinstance(answer, StreamResponse):
             return answer
         if not request.route.answers:
-            if request.response_status >= 400 and request._error_code != "internal":
+            if request.response_status >= 400 and request.error_code != "internal":
                 told = answer.get("error", answer) if isinstance(answer, dict) else answer
                 self.log_unsaid(request.command, request.response_status, str(told)[:DETAIL_LIMIT])
             return b""
         data_type, id = request.data_type, request.message_id
         try:
             default = self.config.json_default
-            is_error = request.response_status >= 400 or request._error_code is not None
+            is_error = request.response_status >= 400 or request.error_code is not None
             return encode_answer(answer, data_type, id, request.wrap, default, is_error)
         except KeyboardInterrupt:
             raise
@@ -201,7 +199,7 @@ class MessageService(Service):
             return answer
         try:
             default = self.config.json_default
-            is_error = request.response_status >= 400 or request._error_code is not None
+            is_error = request.response_status >= 400 or request.error_code is not None
             return encode_answer(answer, data_type, id, request.wrap, default, is_error)
         except KeyboardInterrupt:
             raise

@@ -20,11 +20,9 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from ..app.background import TaskQueue
-from ..app.pipeline import Pipeline
+from ..app.app import App
 from ..app.request import Request
 from ..app.response import HTTPResponse
-from ..app.routing import Router
 from ..channels.channel import CLOSED, IDLE
 from ..channels.http_channel import HttpChannel, HttpService
 from ..channels.journal import Journal, Kind, Story
@@ -83,11 +81,7 @@ class Runtime:
 
     def __init__(
         self,
-        config: Config,
-        router: Router,
-        ready_made: Router,
-        pipeline: Pipeline,
-        tasks: TaskQueue,
+        app: App,
         desk: PushDesk,
         journal: Journal,
         protocols: str,
@@ -96,8 +90,8 @@ class Runtime:
         socket_factory: Callable[..., socket.socket],
         pool_factory: Callable[..., WorkerPool],
     ) -> None:
-        self._config = config
-        self._tasks = tasks
+        self._app = app
+        self._config = config = app.config
         self._desk = desk
         self._journal = journal
         self._channels: set[AnyChannel] = set()
@@ -112,7 +106,9 @@ class Runtime:
         self.is_stopping = False
         self._has_logged_abandoned = False
         self._acceptors: list[Acceptor] = []
-        check_framings(config, router)  # May fail, as a port in use may: before there is anything.
+        check_framings(
+            config, app.router
+        )  # May fail, as a port in use may: before there is anything.
         listeners = self._listen(protocols, socket_factory)
         try:
             self.reactor = reactor = Reactor(
@@ -145,13 +141,12 @@ class Runtime:
             reactor, "task", config.task_workers, 2 * config.task_queue_limit
         )
         self.workers.on_orphan = self._finish_orphan
-        tasks.start(self.task_pool.submit)
-        shared = (reactor, config, router, pipeline, self.workers, self.streams)
+        app.tasks.start(self.task_pool.submit)
+        shared = (reactor, app, self.workers, self.streams)
         self.http = HttpService(*shared, self._on_closed)
         self.tcp = MessageService(
             *shared,
             self._on_closed,
-            ready_made=ready_made,
             on_greeted=self._on_greeted,
             on_leaving=self._on_leaving,
         )
@@ -448,7 +443,7 @@ class Runtime:
         for channel in list(self._channels):
             self._tell(channel, channel.end_patience)
         under_way = [channel for channel in self._channels if not channel.transport.fin_is_sent]
-        if not under_way and not self._must_wait() and self._tasks.is_idle:
+        if not under_way and not self._must_wait() and self._app.tasks.is_idle:
             # Those that only wait for the peer's FIN: that they have left is to be told, too.
             for channel in list(self._channels):
                 channel.transport.close(CloseReason.SHUTDOWN)
@@ -458,7 +453,7 @@ class Runtime:
             self._log_abandoned(f"after {self._config.shutdown_timeout:g} s")
             for channel in under_way:
                 channel.transport.abort(CloseReason.SHUTDOWN)
-            self._tasks.abandon()
+            self._app.tasks.abandon()
             self._deadline = self.reactor.now + LAST_CLEANUP
             self._await_cleanup()
         else:
@@ -500,7 +495,7 @@ class Runtime:
             if isinstance(response, HTTPResponse):
                 response.discard()
             if isinstance(request, Request) and request.has_returned:
-                self.http.pipeline.finish(request)
+                self._app.pipeline.finish(request)
         except BaseException:
             log.exception("%r: what it held could not be given back after the end", request)
 
@@ -522,7 +517,7 @@ class Runtime:
         self._journal.report(inf)
         for pool in (self.workers, self.streams, self.cleanup, self.decoders, self.task_pool):
             pool.stop()
-        self._tasks.abandon()  # After its pool takes no more: what came last is named, too.
+        self._app.tasks.abandon()  # After its pool takes no more: what came last is named, too.
         self.reactor.close()
 
 

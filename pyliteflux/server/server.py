@@ -15,9 +15,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
+from ..app.app import App
 from ..app.background import TaskQueue
-from ..app.middleware import MiddlewareManager
-from ..app.pipeline import Pipeline
 from ..app.routing import Decorated, Route, Router
 from ..channels.journal import Journal, Story
 from ..channels.message_channel import sender
@@ -66,19 +65,14 @@ class Server:
         **settings: Any,
     ) -> None:
         self.config = Config(**settings)
-        self.router = Route.default if router is None else router
-        self.middleware_manager = MiddlewareManager()
+        self._app = App(self.config, Route.default if router is None else router)
+        self.middleware_manager = self._app.middlewares
         self._selector_factory = selector_factory
         self._clock = clock
         self._socket_factory = socket_factory
         self._pool_factory = pool_factory
-        self._tasks = TaskQueue(self.config.task_queue_limit)
-        self._pipeline = Pipeline(self.config, self.middleware_manager, self._tasks)
         self._desk = PushDesk(self.config, sender)
         self._journal = Journal(0)  # Of this run, or the last.
-        # Commands that the library brings along. A router of their own: the application's may
-        # be shared with another server, which allows something else.
-        self._ready_made = Router()
         self._subscribe_commands = SubscribeCommands()
         # Guards the four below: who starts, who stops. Reentrant, as a signal handler of the
         # user's may call stop() while the thread that it interrupts is in here.
@@ -90,6 +84,11 @@ class Server:
         self._addresses: dict[str, Endpoint] = {}
 
     # --- what it is made of
+
+    @property
+    def router(self) -> Router:
+        """The routes: those it was given, or those of the default registry."""
+        return self._app.router
 
     def add_middleware(self, middleware: Any, protocol: str = "both") -> None:
         """Append a middleware for "http", "tcp" or "both"; see `MiddlewareManager`."""
@@ -161,18 +160,7 @@ class Server:
         It is called as ``function(request, error)`` and may return what a handler may; of a
         plain value the status stays that of the error. Raises ValueError for another kind.
         """
-        is_status = isinstance(kind, int) and 400 <= kind <= 599
-        if not is_status and not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise ValueError(
-                f"an error handler is for a status 400 to 599 or an exception: {kind!r}"
-            )
-
-        def decorate(handler: Decorated) -> Decorated:
-            check_hook(handler, "an error handler", "request", "error")
-            self._pipeline.error_handlers[kind] = handler
-            return handler
-
-        return decorate
+        return self._app.error(kind)
 
     # --- run and stop
 
@@ -231,16 +219,12 @@ class Server:
             if self._stop_is_due:
                 self._stop_is_due = False
                 return None
-            self._tasks.limit = self.config.task_queue_limit
+            self._app.tasks.limit = self.config.task_queue_limit
             self._journal = journal = Journal(self.config.closed_connections_kept)
             selector = self._selector_factory()
             try:
                 runtime = Runtime(
-                    self.config,
-                    self.router,
-                    self._ready_made,
-                    self._pipeline,
-                    self._tasks,
+                    self._app,
                     self._desk,
                     journal,
                     protocol,
@@ -413,7 +397,7 @@ class Server:
         for pattern in patterns:
             self.topic(pattern)
         self._subscribe_commands.allow(patterns)
-        self._subscribe_commands.register(self._ready_made)
+        self._subscribe_commands.register(self._app.ready_made)
 
     def disconnect(self, client_id: str, reason: str = "") -> bool:
         """End a long-lived TCP client's connection; it is told the reason. Any thread.
@@ -503,7 +487,7 @@ class Server:
     @property
     def tasks(self) -> TaskQueue:
         """The background tasks: how many are queued, running, done, failed."""
-        return self._tasks
+        return self._app.tasks
 
     @property
     def stats(self) -> dict[str, int]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from pyliteflux.app.background import TaskQueue
+from pyliteflux.app.app import App
 from pyliteflux.app.context import g
-from pyliteflux.app.middleware import Middleware, MiddlewareManager
-from pyliteflux.app.pipeline import Pipeline, refusal_route
+from pyliteflux.app.middleware import Middleware
+from pyliteflux.app.pipeline import refusal_route
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import HTTPJSONResponse, HTTPResponse, StreamResponse
-from pyliteflux.app.routing import Route
+from pyliteflux.app.routing import Route, Router
 from pyliteflux.config import Config
 from pyliteflux.errors import HTTPError, PoolFull
 from tests.support import captured_logs
@@ -22,25 +22,23 @@ from tests.support import captured_logs
 
 class PipelineTestCase(unittest.TestCase):
     def setUp(self) -> None:
-        self.middlewares = MiddlewareManager()
         self.config = Config()
-        self.tasks = TaskQueue(10)
-        self.pipeline = Pipeline(self.config, self.middlewares, self.tasks)
+        self.app = App(self.config, Router())
+        self.middlewares, self.tasks = self.app.middlewares, self.app.tasks
+        self.pipeline = self.app.pipeline
         capture = captured_logs()
         self.logs = capture.__enter__()
         self.addCleanup(capture.__exit__, None, None, None)
 
     def http(self, handler: Any) -> HTTPResponse:
-        self.request = request = HTTPRequest("GET", "/x")
+        self.request = request = HTTPRequest("GET", "/x", app=self.app)
         request.route = Route("/x", handler)
-        request._make_bg = self.pipeline.make_bg
         return self.pipeline.handle(request)
 
     def tcp(self, handler: Any) -> Any:
         """Return what answers a message whose handler this is."""
-        self.message = message = TCPRequest("x", {}, "json")
+        self.message = message = TCPRequest("x", {}, "json", app=self.app)
         message.route = Route("x", handler)
-        message._make_bg = self.pipeline.make_bg
         return self.pipeline.handle_message(message)
 
 

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyliteflux import Config, HTTPResponse, Middleware, StreamResponse
-from pyliteflux.app.background import TaskQueue
+from pyliteflux.app.app import App
 from pyliteflux.app.conditions import http_date
-from pyliteflux.app.middleware import MiddlewareManager
-from pyliteflux.app.pipeline import Pipeline
 from pyliteflux.app.request import HTTPRequest
-from pyliteflux.app.routing import Route
+from pyliteflux.app.routing import Route, Router
 from pyliteflux.extras.compression import GzipMiddleware
 from pyliteflux.headers import Headers
 
@@ -25,14 +23,12 @@ def ask(
     value: Any, *fields: tuple[str, str], method: str = "GET", layers: tuple[Middleware, ...] = ()
 ) -> HTTPResponse:
     """Return what answers a request of these fields, where the handler returns that value."""
-    config = Config()
-    middlewares = MiddlewareManager()
+    app = App(Config(), Router())
     for layer in layers:
-        middlewares.add_middleware(layer)
-    pipeline = Pipeline(config, middlewares, TaskQueue(1))
-    request = HTTPRequest(method, "/", Headers(fields), config=config)
+        app.middlewares.add_middleware(layer)
+    request = HTTPRequest(method, "/", Headers(fields), app=app)
     request.route = Route("/", lambda request: value)
-    return pipeline.handle(request)
+    return app.pipeline.handle(request)
 
 
 class ConditionTests(unittest.TestCase):

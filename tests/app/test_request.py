@@ -7,7 +7,7 @@ import unittest
 from typing import Any
 
 from pyliteflux import Config, ConfigError, HTTPError, HTTPRequest, TCPRequest
-from pyliteflux.app.request import is_json_type
+from pyliteflux.app.request import Home, is_json_type
 from pyliteflux.headers import Headers
 
 
@@ -39,7 +39,7 @@ class HTTPRequestTests(unittest.TestCase):
 
     def test_too_many_fields_are_a_413(self) -> None:
         request = HTTPRequest("GET", "/?" + "&".join(f"a{n}=1" for n in range(6)),
-                              config=Config(max_form_fields=5))  # fmt: skip
+                              app=Home(Config(max_form_fields=5)))  # fmt: skip
         with self.assertRaises(HTTPError) as caught:
             request.query_params  # noqa: B018
         self.assertEqual(caught.exception.status, 413)
@@ -133,10 +133,10 @@ class HTTPRequestTests(unittest.TestCase):
         request = HTTPRequest()
         with self.assertRaises(ConfigError):
             request.sign_cookie("a", "1")
-        keyed = HTTPRequest(config=Config(secret_key="k"))
+        keyed = HTTPRequest(app=Home(Config(secret_key="k")))
         signed = keyed.sign_cookie("a", "1")
         again = HTTPRequest("GET", "/", Headers([("Cookie", f"a={signed}")]),
-                            config=Config(secret_key="k"))  # fmt: skip
+                            app=Home(Config(secret_key="k")))  # fmt: skip
         self.assertEqual(again.signed_cookie("a"), "1")
         self.assertIsNone(again.signed_cookie("b"))
 

@@ -19,14 +19,12 @@ from pyliteflux import (
     HTTPJSONResponse,
     HTTPRequest,
     HTTPResponse,
-    MiddlewareManager,
     RedirectResponse,
     StreamResponse,
-    TaskQueue,
 )
-from pyliteflux.app.pipeline import Pipeline
+from pyliteflux.app.app import App
 from pyliteflux.app.response import BYTES, HTML, JSON, TEXT, make_response
-from pyliteflux.app.routing import Route
+from pyliteflux.app.routing import Route, Router
 from pyliteflux.headers import MutableHeaders
 from tests.support import captured_logs
 
@@ -39,11 +37,10 @@ def answer(value: Any, **settings: Any) -> HTTPResponse:
             raise value
         return value
 
-    pipeline = Pipeline(Config(**settings), MiddlewareManager(), TaskQueue(10))
-    request = HTTPRequest("GET", "/path")
+    app = App(Config(**settings), Router())
+    request = HTTPRequest("GET", "/path", app=app)
     request.route = Route("/path", handler)
-    request._make_bg = pipeline.make_bg
-    return pipeline.handle(request)
+    return app.pipeline.handle(request)
 
 
 def fields(response: HTTPResponse) -> dict[str, str]:

@@ -35,9 +35,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from pyliteflux import Config, HTTPRequest, Router, TCPRequest
-from pyliteflux.app.background import TaskQueue
-from pyliteflux.app.middleware import MiddlewareManager
-from pyliteflux.app.pipeline import Pipeline
+from pyliteflux.app.app import App
 from pyliteflux.app.response import make_response
 from pyliteflux.channels.http_reply import make_reply
 from pyliteflux.headers import Headers, date_field
@@ -269,9 +267,7 @@ class HttpByHand:
     """The way of a GET from bytes to bytes, all requests of a turn side by side."""
 
     def __init__(self, count: int) -> None:
-        self._config = Config()
-        self._router = make_router()
-        self._pipeline = Pipeline(self._config, MiddlewareManager(), TaskQueue(1))
+        self._app = App(Config(), make_router())
         self._machines = [HttpConnection() for _ in range(count)]
         self._heads = Heads(f"Date: {date_field(time.gmtime())}\r\n")
         self._varied = SCENARIO["varied"].request().encode()
@@ -295,21 +291,21 @@ class HttpByHand:
     def turn(self, watch: Stopwatch, request: bytes) -> None:
         same = [request for _ in self._machines]
         heads = watch.time("head", lambda: self.parse(same))
-        resolve, config = self._router.resolve, self._config
+        resolve = self._app.router.resolve
         found = watch.time("route", lambda: [resolve(head.method, head.path) for head in heads])
         made = watch.time(
             "request",
             lambda: [
                 HTTPRequest(
                     head.method, head.target, head.headers, b"", ADDRESS, head.path, head.query,
-                    head.host, head.version, params, config,
+                    head.host, head.version, params, self._app,
                 )
                 for head, (_, params) in zip(heads, found)
             ],
         )  # fmt: skip
         for one, (route, _) in zip(made, found):
             one.route = route
-        handle = self._pipeline.handle
+        handle = self._app.pipeline.handle
         responses = watch.time("handle", lambda: [handle(one) for one in made])
         watch.time("value", lambda: [make_response(HELLO, one) for one in made])
         watch.time(
@@ -329,9 +325,8 @@ class TcpByHand:
     """The way of a JSON message from bytes to bytes."""
 
     def __init__(self, count: int) -> None:
-        self._config = config = Config()
-        self._router = make_router()
-        self._pipeline = Pipeline(config, MiddlewareManager(), TaskQueue(1))
+        config = Config()
+        self._app = App(config, make_router())
         framing = Framing(config.tcp_framing, config)
         self._framers = [framing.make(config) for _ in range(count)]
         self._no_headers = Headers()
@@ -346,14 +341,14 @@ class TcpByHand:
         same = [request for _ in self._framers]
         frames = watch.time("frame", lambda: self.cut(same))
         decoded: list[Any] = watch.time("decode", lambda: [decode(frame) for frame in frames])
-        resolve, config, headers = self._router.resolve_command, self._config, self._no_headers
+        resolve, app, headers = self._app.router.resolve_command, self._app, self._no_headers
         said = [(command, data, frame) for frame, (command, data, _, _) in zip(frames, decoded)]
         routes = watch.time("route", lambda: [resolve(command) for command, _, _ in said])
         made = watch.time(
             "request",
             lambda: [
                 TCPRequest(
-                    command, data, frame.data_type, frame.data, headers, ADDRESS, config,
+                    command, data, frame.data_type, frame.data, headers, ADDRESS, app,
                 )
                 for command, data, frame in said
             ],
@@ -361,7 +356,7 @@ class TcpByHand:
         for one, route in zip(made, routes):
             assert route is not None
             one.route = route
-        handle = self._pipeline.handle_message
+        handle = self._app.pipeline.handle_message
         answers = watch.time("handle", lambda: [handle(one) for one in made])
         watch.time("reply", lambda: [encode_answer(answer, "json") for answer in answers])
 
