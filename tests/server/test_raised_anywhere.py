@@ -293,7 +293,7 @@ class Raised(unittest.TestCase):
                     simulation.settle()
                     device.close()
                     simulation.settle()
-                    simulation.server._hooks.connect.clear()
+                    simulation.server._desk.hooks.connect.clear()
                     self.assert_lives(simulation)
 
     def test_a_callback_of_an_ack(self) -> None:
