@@ -76,7 +76,7 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._order = threading.Lock()
+        self._order = threading.Lock()  # Held for one write: lines stay whole.
         is_plain = stream is sys.__stderr__ and os.name == "posix"
         self._fd = stream.fileno() if is_plain else -1
 
@@ -121,7 +121,7 @@ class Console:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # start() may be called from any thread
+        self._lock = threading.Lock()  # Guards the handler: two servers may start at once.
         self._servers: list[bool] = []
         self._handler: _ConsoleHandler | None = None
         self._levels: tuple[int, int] | None = None

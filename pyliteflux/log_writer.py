@@ -102,7 +102,7 @@ class LogWriter:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # Guards the servers that run, and which line is in use.
         self._line: _Line | None = None
         self._users: list[int] = []  # The limit of each server that runs.
         self._limit = 0

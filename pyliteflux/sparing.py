@@ -16,7 +16,7 @@ class Sparing:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # Guards the count and when the last line was due.
         self._last = -inf  # When a line was due last.
         self._left_out = 0  # Since then.
 

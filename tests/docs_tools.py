@@ -656,7 +656,43 @@ def _advisories(tree: Tree, argument: str) -> list[str]:
     return _table(("Kind", "Where it happened", "Here", "Tests"), rows)
 
 
-# A new generated part is one line here: name -> function(tree, argument) -> lines.
+def _ground(tree: Tree, argument: str) -> list[str]:
+    """The modules beside the rooms, with the first sentence of each."""
+    files = [f for f in sorted(tree) if re.fullmatch(PACKAGE + r"/(?!__)\w+\.py", f)]
+    rows = [
+        (f"`{Path(file).name}`", _first_sentence(ast.get_docstring(ast.parse(tree[file]))))
+        for file in files
+    ]
+    return _table(("Module", "What it is for"), rows)
+
+
+_IS_LOCK = re.compile(
+    r"^ *(?:self\.)?(\w+) = threading\.(?:Lock|RLock|Condition)\(.*?\)(?:  # (.*))?$", re.MULTILINE
+)
+
+
+def _locks(tree: Tree, argument: str) -> list[str]:
+    """Every lock of the package, with the comment beside or above it: what it is held for."""
+    rows: dict[str, str] = {}
+    for file in sorted(tree):
+        if not re.fullmatch(PACKAGE + r"/.*\.py", file):
+            continue
+        text = tree[file]
+        for found in _IS_LOCK.finditer(text):
+            before = text[: found.start()]
+            owners = re.findall(r"^class (\w+)", before, re.MULTILINE)
+            is_attribute = found[0].startswith(" ")
+            name = [test_layers.module_name(file).removeprefix(f"{PACKAGE}."), found[1]]
+            name[1:1] = owners[-1:] if is_attribute else []
+            above = re.search(r"(?:^ *# .*\n)+\Z", before, re.MULTILINE)
+            reason = found[2] or " ".join(re.findall(r"# (.*)", above[0] if above else ""))
+            where = ".".join(name)
+            if not reason and where not in rows:
+                raise DocsError(f"{where}: a comment beside a lock says what it guards")
+            rows.setdefault(where, reason)
+    return _table(("Lock", "What it is for"), [(f"`{name}`", rows[name]) for name in rows])
+
+
 def _close_reasons(tree: Tree, argument: str) -> list[str]:
     reasons = _module(f"{PACKAGE}.why").CloseReason
     levels = _module(f"{PACKAGE}.channels.journal").LEVELS
@@ -672,6 +708,7 @@ def _event_kinds(tree: Tree, argument: str) -> list[str]:
     return _table(("Event", "What it says"), [(f"`{kind.name}`", kind.value) for kind in kinds])
 
 
+# A new generated part is one line here: name -> function(tree, argument) -> lines.
 GENERATORS: dict[str, Callable[[Tree, str], list[str]]] = {
     "close-reasons": _close_reasons,
     "config": _config(("Setting", "Default", "Allowed", "What it is for")),
@@ -679,8 +716,10 @@ GENERATORS: dict[str, Callable[[Tree, str], list[str]]] = {
     "advisories": _advisories,
     "errors": _errors,
     "event-kinds": _event_kinds,
+    "ground": _ground,
     "layers": _layers,
     "limits": _limits,
+    "locks": _locks,
     "names": _public_names,
     "states": _states,
 }

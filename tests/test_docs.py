@@ -388,6 +388,25 @@ class GeneratedParts(unittest.TestCase):
             with self.subTest(name), self.assertRaises(DocsError):
                 docs_tools.generate(name, {})
 
+    def test_a_lock_comes_with_the_comment_that_says_why(self) -> None:
+        beside = "class A:\n    def f(self):\n        self._lock = threading.Lock()  # Guards x.\n"
+        above = "# Guards\n# both.\n_lock = threading.RLock()\n"
+        tree = {"pyliteflux/app/a.py": beside, "pyliteflux/b.py": above}
+        self.assertEqual(
+            docs_tools.generate("locks", tree)[2:],
+            ["| `app.a.A._lock` | Guards x. |", "| `b._lock` | Guards both. |"],
+        )
+        bare = beside.replace("  # Guards x.", "")
+        with self.assertRaisesRegex(DocsError, r"app\.a\.A\._lock: a comment"):
+            docs_tools.generate("locks", {"pyliteflux/app/a.py": bare})
+
+    def test_the_ground_is_every_module_beside_the_rooms(self) -> None:
+        tree = {
+            f"pyliteflux/{file}": '"""One thing. More of it."""\n'
+            for file in ("__init__.py", "__main__.py", "errors.py", "app/request.py")
+        }
+        self.assertEqual(docs_tools.generate("ground", tree)[2:], ["| `errors.py` | One thing. |"])
+
 
 class NamesInRunningText(unittest.TestCase):
     tree: Tree

@@ -37,7 +37,7 @@ class BodyStream:
         self._is_paused = False
         self._is_complete = False
         self._error: HTTPError | None = None
-        self._condition = threading.Condition()  # Guards all of the above.
+        self._condition = threading.Condition()  # Guards the pieces; the handler waits on it.
 
     # --- reactor thread
 

@@ -72,7 +72,7 @@ class EventStream(StreamResponse):
         # A cache or a proxy that keeps events back would defeat the purpose.
         self.headers.setdefault("Cache-Control", "no-cache")
         self.headers.setdefault("X-Accel-Buffering", "no")
-        self._lock = threading.Lock()  # send() may come from several threads: order is kept.
+        self._lock = threading.Lock()  # Keeps the order: send() may come from several threads.
         self._deliver: Callable[[bytes | None], None] | None = None
         self._early: list[bytes] | None = [] if iterable is None else None
         self._on_close = on_close

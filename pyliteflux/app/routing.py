@@ -247,7 +247,7 @@ class Router:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise RouteError(f"prefix {prefix!r} must begin with '/' and not end with it")
         self.prefix = prefix
-        self._lock = threading.Lock()  # Registration only; look-ups see a whole entry or none.
+        self._lock = threading.Lock()  # For registration: look-ups see a whole entry or none.
         self._root = _Node()
         self._exact: dict[str, dict[str, Route]] = {}  # Paths without parameters.
         self._stems: dict[str, _Node] = {}  # Paths of literals only, with a parameter after them.

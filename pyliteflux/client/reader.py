@@ -64,10 +64,12 @@ class Reader:
         """Nothing has happened yet: no thread, no connection, and nobody waits."""
         self._ids = itertools.count(1)  # Set once.
         self._goodbye = ""  # Reader thread only: what the server said last, should it close now.
-        # All below is guarded by the lock; `link` may be read without.
+        # Guards calls, topics and pushes; `link` may be read without.
         self.lock = threading.Lock()
-        self._changed = threading.Condition(self.lock)  # The thread, and who needs a link.
-        self._has_items = threading.Condition(self.lock)  # Who takes pushes.
+        self._changed = threading.Condition(
+            self.lock
+        )  # Waited on by the thread, and by who needs a link.
+        self._has_items = threading.Condition(self.lock)  # Waited on by who takes pushes.
         self._thread: threading.Thread | None = None
         self.link: Link | None = None
         self.was_connected = False

@@ -87,8 +87,8 @@ class TCPClient:
             ItemQueue(queue_limit),
             max_message,
         )
-        self._once: set[Link] = set()  # Connections for one call. Guarded by their lock.
-        self._once_lock = threading.Lock()
+        self._once: set[Link] = set()  # Connections for one call.
+        self._once_lock = threading.Lock()  # Guards the connections for one call.
         with _fork_lock:
             _clients.add(self)
 
@@ -341,7 +341,7 @@ class TCPClient:
 # A child process has copies of a client's descriptors and of its locks, in the state in which they
 # were, and none of its threads. Two processes on one connection would get each other's answers.
 _clients: weakref.WeakSet[TCPClient] = weakref.WeakSet()
-_fork_lock = threading.Lock()  # Guards these two.
+_fork_lock = threading.Lock()  # Guards the clients of this process, and who forks.
 _held: list[threading.Lock] = []  # By the thread that forks.
 
 

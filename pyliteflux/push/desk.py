@@ -45,9 +45,9 @@ class PushInbox:
         self._config = config
         self.reactor = reactor
         self.burst = Burst(reactor, hub)
-        # Bytes of pushes: given to us (any thread, under the lock), and handed on (reactor thread).
-        # An RLock: a finalizer that pushes may run in between.
+        # Guards the bytes that were posted. Reentrant: a finalizer that pushes may run in between.
         self._lock = threading.RLock()
+        # Bytes of pushes: given to us (any thread), and handed on (reactor thread).
         self._posted_bytes = self._delivered_bytes = 0
 
     def post(self, size: int, callback: Callable[..., object], *args: Any) -> bool:

@@ -29,7 +29,7 @@ class TopicOptions:
 
     def __init__(self) -> None:
         self._known: dict[str, Options] = {}
-        self._lock = threading.Lock()  # Two that speak at once: neither must be lost.
+        self._lock = threading.Lock()  # Guards the options: of two that speak at once none is lost.
 
     def update(self, name: str, options: dict[str, Any]) -> None:
         """Say how a topic, or what a pattern matches, is treated. Raises ConfigError."""

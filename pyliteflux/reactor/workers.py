@@ -72,7 +72,7 @@ class _Worker:
     __slots__ = ("bell", "thread", "job", "seen", "since")
 
     def __init__(self) -> None:
-        self.bell = threading.Lock()
+        self.bell = threading.Lock()  # The thread sleeps on it while it is parked.
         self.bell.acquire()
         self.thread: threading.Thread | None = None
         self.job: Job | None = None  # What it runs now; read by stack_of().
@@ -117,8 +117,9 @@ class WorkerPool:
         self._started = 0  # Names threads.
         self._looked = self._awake_since = reactor.now  # For who is late: see `_judge`.
         self._dead = 0  # Jobs in the queue that nobody waits for, about.
-        # Any thread. The queue's own operations are atomic; the lock guards who is parked.
+        # Any thread. The queue's own operations are atomic.
         self._queue: deque[Job] = deque()
+        # Guards who is parked: "nobody works" and "park me" must not cross.
         self._lock = threading.Lock()
         self._parked: list[_Worker] = []
         self._workers: set[_Worker] = set()

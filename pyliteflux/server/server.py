@@ -74,7 +74,7 @@ class Server:
         self._desk = PushDesk(self.config, sender)
         self._journal = Journal(0)  # Of this run, or the last.
         self._subscribe_commands = SubscribeCommands()
-        # Guards the four below: who starts, who stops. Reentrant, as a signal handler of the
+        # Guards who starts and who stops, the four below. Reentrant: a signal handler of the
         # user's may call stop() while the thread that it interrupts is in here.
         self._lock = threading.RLock()
         self._runtime: Runtime | None = None
