@@ -4,6 +4,7 @@
 PYTHON ?= python3
 EXAMPLE ?= chat
 TESTS ?=
+LEARN ?=
 FUZZ_SECONDS ?= 60
 MINUTES ?= 3
 BENCH ?= --write docs/benchmarks
@@ -18,10 +19,11 @@ STRICT = -X dev -W error::ResourceWarning
 CHECKS = check-tests check-pythons check-selectors check-simulation check-browser check-lint \
 	check-format check-types check-docs
 
-.PHONY: help python test run-example check list-checks $(CHECKS) docs fuzz soak bench clean
+.PHONY: help python learn test run-example check list-checks $(CHECKS) docs fuzz soak bench clean
 
 help:
 	@echo "make run-example EXAMPLE=chat   run an example ('make run-example EXAMPLE=list': which there are)"
+	@echo "make learn                      write a server yourself, stage by stage (docs/ladder/README.md)"
 	@echo "make test                       the test suite, standard library only (TESTS=tests.test_layers: a part)"
 	@echo "make check                      everything: every Python found, coverage, properties, lint, types, docs"
 	@echo "make docs                       write the quotes and generated parts of docs/ and the READMEs"
@@ -37,6 +39,10 @@ python:
 test: python
 	@echo "test: the suite on $(PYTHON), standard library only"
 	@$(HERE) $(PYTHON) $(STRICT) -m tests.runner --jobs 2 $(TESTS)
+
+# LEARN="check --all": another command of docs/ladder/learn.py.
+learn: python
+	@$(PYTHON) docs/ladder/learn.py $(LEARN)
 
 # EXAMPLE=chat is examples/chat/main.py or examples/chat.py; EXAMPLE=seed/hello, examples/seed/hello.py.
 run-example: python

@@ -66,6 +66,7 @@ Tree = dict[str, str]
 
 _TEXT_SUFFIXES = (".py", ".md", ".cfg", ".toml", ".txt", ".patch", ".sh")
 _NOT_OURS = ("__pycache__", "build", "dist")
+_LEARNERS = "docs/ladder/work"  # what a reader writes there may be half finished
 
 
 class Problem(NamedTuple):
@@ -90,6 +91,7 @@ def load(root: Path = ROOT) -> Tree:
             name
             for name in folders
             if not name.startswith(".") and name not in _NOT_OURS and not name.endswith(".egg-info")
+            if Path(folder, name) != root / _LEARNERS
         )
         for name in sorted(files):
             path = Path(folder, name)
@@ -361,11 +363,12 @@ def run_script(path: str, root: Path = ROOT) -> list[str]:
 
 
 def experiments(tree: Tree) -> list[str]:
-    """The scripts of docs/experiments that readers run (not those named with ``_``)."""
+    """The scripts of docs/experiments that readers run (not those named with ``_``), and the
+    attack that ends each stage of the ladder."""
     return [
         path
         for path in tree
-        if path.startswith("docs/experiments/") and re.search(r"/[^_/][^/]*\.py$", path)
+        if re.fullmatch(r"docs/(experiments/[^_/][^/]*|ladder/\d\d_\w+/broken)\.py", path)
     ]
 
 
@@ -708,6 +711,30 @@ def _event_kinds(tree: Tree, argument: str) -> list[str]:
     return _table(("Event", "What it says"), [(f"`{kind.name}`", kind.value) for kind in kinds])
 
 
+def _ladder(readme: str, header: tuple[str, ...]) -> Callable[[Tree, str], list[str]]:
+    """The stages of the ladder; lines are those that our answer has beyond what is given."""
+
+    def rows(tree: Tree, argument: str) -> list[str]:
+        found = []
+        for path in tree:
+            stage = re.fullmatch(rf"docs/ladder/((\d\d)_\w+)/{re.escape(readme)}", path)
+            if not stage:
+                continue
+            folder = posixpath.dirname(path)
+            start, answer, check = (
+                tree[f"{folder}/{name}.py"] for name in ("start", "answer", "check")
+            )
+            title = re.split("[:：]", tree[path].split("\n", 1)[0].removeprefix("# "), maxsplit=1)
+            attack = re.search(r'^BREAKS = "(\w+)"', check, re.M)
+            changes = difflib.ndiff(start.splitlines(), answer.splitlines())
+            lines = sum(line.startswith("+ ") and line != "+ " for line in changes)
+            link = f"[{title[0]}]({stage[1]}/{readme})"
+            found.append((link, title[-1].strip(), str(lines), attack[1] if attack else ""))
+        return _table(header, found)
+
+    return rows
+
+
 # A new generated part is one line here: name -> function(tree, argument) -> lines.
 GENERATORS: dict[str, Callable[[Tree, str], list[str]]] = {
     "close-reasons": _close_reasons,
@@ -717,6 +744,8 @@ GENERATORS: dict[str, Callable[[Tree, str], list[str]]] = {
     "errors": _errors,
     "event-kinds": _event_kinds,
     "ground": _ground,
+    "ladder": _ladder("README.md", ("Stage", "What it is about", "Lines", "Breaks under")),
+    "ladder-zh": _ladder("README.zh-CN.md", ("阶段", "主题", "行数", "被什么攻破")),
     "layers": _layers,
     "limits": _limits,
     "locks": _locks,
@@ -840,8 +869,9 @@ _REFERENCE = re.compile(r"^\s{0,3}\[[^\]]+\]:\s*<?(\S+?)>?(?:\s|$)")
 
 
 def links(page: Page) -> Iterator[tuple[int, str]]:
-    """Yield (line, target) of every link of the running text."""
-    for number, line in page.prose:
+    """Yield (line, target) of every link of the running text and of generated parts."""
+    generated = [line for part in page.parts for line in enumerate(part.body, part.first + 1)]
+    for number, line in [*page.prose, *generated]:
         line = re.sub(r"(`+).+?\1", lambda found: "`" + "_" * (len(found[0]) - 2) + "`", line)
         for found in _LINK.finditer(line):
             yield number, found[1]

@@ -1,0 +1,68 @@
+"""Named attacks: what each sends, what a good server does, and what this one did.
+
+An attack knows no stage. It gets something with `connect()` that gives a lab `Client`, and tells
+a `Verdict`. `broken.py` of a stage lets one loose on that stage's answer, `learn.py break` on the
+learner's server.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lab import Piece, Program, Row, seen, shown, tr
+
+
+class Verdict(NamedTuple):
+    """What an attack did to a server. holds: whether the server did as a good one does."""
+
+    holds: bool
+    sent: Piece
+    expected: Piece
+    got: Piece
+    so: str
+
+    def rows(self) -> list[Row]:
+        return [
+            (tr("we sent"), shown(self.sent)),
+            (tr("a good one"), shown(self.expected)),
+            (tr("this one"), shown(self.got)),
+            (tr("so"), tr("it holds") if self.holds else tr(self.so)),
+        ]
+
+    def text(self) -> str:
+        return "\n".join(f"{name:<10}  {text}" for name, text in self.rows())
+
+
+Attack = Callable[[Program], Verdict]
+
+
+def deaf(target: Program) -> Verdict:
+    """Ask for something, and hear whether it matters."""
+    with target.connect() as client:
+        client.send(b"good evening\n")
+        client.finish()
+        got = client.read(13)
+    so = "it answers before it has heard anything: it never calls recv()"
+    return Verdict(got == b"good evening\n", b"good evening\n", b"good evening\n", got, so)
+
+
+def sticky(target: Program) -> Verdict:
+    """Three questions in one segment: who takes each recv() for one message answers once."""
+    with target.connect() as client:
+        client.send(b"one\ntwo\nsix\n")
+        got = client.read(12, silence=0.5)
+        text = seen(got, "")
+    so = "TCP carries bytes, not messages: three lines arrived as one piece"
+    return Verdict(got == b"eno\nowt\nxis\n", b"one\ntwo\nsix\n", b"eno\nowt\nxis\n", text, so)
+
+
+ATTACKS: dict[str, Attack] = {"deaf": deaf, "sticky": sticky}
+
+
+def show(server: Path, name: str) -> None:
+    """Let an attack loose on a server of a stage, and print what it did."""
+    with Program([sys.executable, str(server)]) as program:
+        print(ATTACKS[name](program).text())

@@ -1,0 +1,424 @@
+"""The lab: start a server, talk to it piece by piece, and measure it from outside.
+
+A check gets a `Program`. It may `connect()`, which gives a `Client`, and it raises `Failure` with
+what was sent, expected and received, and one sentence on what that means. Nothing here imports
+PyLiteFlux: any program is graded that prints where it listens. What needs /proc says `Skipped`
+where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PATIENCE = float(os.environ.get("LEARN_PATIENCE", "3"))  # seconds without a byte
+STARTING = 5 * PATIENCE  # seconds until a program has said where it listens
+BUSY = 0.15  # of one core: a server with nothing to do uses almost none
+WAKES = 50  # in a second: one with nothing to do sleeps
+SHOWN = 56  # characters of bytes in a message
+HAS_PROC = os.path.exists("/proc/self/stat") and os.path.exists("/proc/net/tcp")
+
+Row = tuple[str, str]
+Piece = bytes | str  # Bytes that were sent, or words about them.
+
+
+# -- Words -----------------------------------------------------------------------------------------
+
+
+def language() -> str:
+    """ "zh" or "en": what LEARN_LANG says, else what the system speaks."""
+    for name in ("LEARN_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name)
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+CHINESE: dict[str, str] = json.loads((HERE / "zh.json").read_text(encoding="utf-8"))
+
+
+def tr(text: str, *values: object) -> str:
+    """Return a sentence in the learner's language, with its {} filled in."""
+    if language() == "zh":
+        text = CHINESE.get(text, text)
+    return text.format(*values) if values else text
+
+
+def shown(data: Piece) -> str:
+    """Bytes as Python writes them, the middle of long ones left out; words as they are."""
+    if isinstance(data, str):
+        return data
+    if len(data) <= SHOWN:
+        return repr(data)
+    return f"{data[:24]!r}...{data[-12:]!r} " + tr("({} bytes)", len(data))
+
+
+class Failure(Exception):
+    """A server did not do what was expected. so: what that means, in one sentence."""
+
+    def __init__(
+        self,
+        so: str,
+        expected: Piece = "",
+        got: Piece = "",
+        sent: Sequence[Piece] = (),
+    ) -> None:
+        super().__init__(so)
+        self.so, self.expected, self.got, self.sent = so, expected, got, list(sent)
+
+    def rows(self) -> list[Row]:
+        """The rows of the message, in the learner's language."""
+        rows = [
+            (tr("we sent"), " | ".join(map(shown, self.sent))),
+            (tr("we expected"), shown(self.expected)),
+            (tr("we got"), shown(self.got)),
+            (tr("so"), tr(self.so)),
+        ]
+        return [row for row in rows if row[1]]
+
+
+class Skipped(Exception):
+    """A check cannot be made here; the reason is its text."""
+
+
+def needs_proc() -> None:
+    """Skip the check where nothing can be measured from outside."""
+    if not HAS_PROC:
+        raise Skipped("this system has no /proc, so this is not measured here")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float | None = None) -> bool:
+    """Whether the condition became true in that time."""
+    end = time.monotonic() + (PATIENCE if seconds is None else seconds)
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+# -- The client ------------------------------------------------------------------------------------
+
+
+def unread_bytes(local: tuple[str, int], remote: tuple[str, int]) -> int | None:
+    """What lies unread in the kernel for this end of a connection; None: cannot be told."""
+
+    def text(address: tuple[str, int]) -> str:
+        number = struct.unpack("=I", socket.inet_aton(address[0]))[0]
+        return f"{number:08X}:{address[1]:04X}"
+
+    try:
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    except OSError:
+        return None
+    for line in lines:
+        _, mine, other, _, queues, *_ = line.split()
+        if mine == text(local) and other == text(remote):
+            return int(queues.partition(":")[2], 16)
+    return 0  # Gone: nobody will read it any more.
+
+
+class Client:
+    """One connection to the server. It remembers what it sent since its last right answer."""
+
+    def __init__(self, address: tuple[str, int], small_buffer: bool = False) -> None:
+        self.sock = socket.socket()
+        if small_buffer:  # Before the connect, or the window is already promised.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(address)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.name: tuple[str, int] = self.sock.getsockname()
+        self.peer = address
+        self.sent: list[Piece] = []
+        self.ended = ""  # "<closed>", "<reset>" or "<silence>": why the last read stopped.
+        self.is_refused = False  # A send failed: the server had closed, or reads no more.
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def send(self, *pieces: bytes) -> None:
+        """Send the pieces, each when the server has read the one before."""
+        for piece in pieces:
+            if len(self.sent) < 8:
+                self.sent.append(piece)
+            try:
+                self.sock.sendall(piece)
+            except OSError:
+                self.is_refused = True
+                return
+            if len(pieces) > 1:  # send(x, b"") waits too
+                self.wait_for_reading()
+
+    def wait_for_reading(self) -> None:
+        """Return when the server has taken what was sent, and had a moment to act on it."""
+        unread = unread_bytes(self.peer, self.name)
+        if unread is None:
+            time.sleep(0.02)
+        else:
+            wait_until(lambda: unread_bytes(self.peer, self.name) == 0)
+            time.sleep(0.002)
+
+    def finish(self) -> None:
+        """Send FIN: nothing more will come, but answers are still read."""
+        self.sent.append("<FIN>")
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.is_refused = True
+
+    def reset(self) -> None:
+        """Close with an RST, as a process does that was killed."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def read(self, size: int, silence: float | None = None) -> bytes:
+        """Read up to so many bytes. Ends early at the end, or after seconds without a byte."""
+        self.sock.settimeout(PATIENCE if silence is None else silence)
+        self.ended = ""
+        pieces, length = [], 0
+        while length < size:
+            try:
+                data = self.sock.recv(min(size - length, 1 << 18))
+            except TimeoutError:
+                self.ended = "<silence>"
+                break
+            except OSError:
+                self.ended = "<reset>"
+                break
+            if not data:
+                self.ended = "<closed>"
+                break
+            pieces.append(data)
+            length += len(data)
+        return b"".join(pieces)
+
+    def expect(self, answer: bytes, so: str) -> None:
+        """Fail unless exactly this comes, and nothing right behind it."""
+        got = self.read(len(answer))
+        ended = self.ended
+        if not ended:
+            got += self.read(1024, silence=0.02)
+        if got != answer:
+            raise Failure(so, answer, seen(got, ended), self.sent)
+        self.sent.clear()
+
+    def expect_end(self, so: str) -> None:
+        """Fail unless the server sends FIN now, and nothing before it."""
+        got = self.read(1024)
+        if got or self.ended != "<closed>":
+            raise Failure(so, "<closed>", seen(got, self.ended), self.sent)
+        self.sent.clear()
+
+
+def seen(got: bytes, ended: str) -> str:
+    """What was read, and how it stopped."""
+    return " ".join(filter(None, [shown(got) if got else "", ended]))
+
+
+# -- The server ------------------------------------------------------------------------------------
+
+
+class Program:
+    """A server as a process of its own, started with a free port; ended with its `with` block."""
+
+    def __init__(self, command: Sequence[str], **environment: str) -> None:
+        self._errors = tempfile.TemporaryFile()
+        self.printed: list[str] = []
+        environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",  # A forgotten flush=True is no lesson of this course.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONIOENCODING": "utf-8",
+            **environment,
+        }
+        try:
+            self.process = subprocess.Popen(
+                [*command, "0"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                errors="replace",
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise Failure(NOT_STARTED, sent=[" ".join(command)], got=str(error)) from None
+        self._reader = threading.Thread(target=self._take_output, daemon=True)
+        self._reader.start()
+        self.address = ("", 0)
+
+    def __enter__(self) -> Program:
+        try:
+            wait_until(lambda: self._listens() or self._has_ended(), STARTING)
+            got = "\n".join(self.printed[:2])
+            if not self.address[0]:
+                raise Failure(NO_LINE, "listening on 127.0.0.1:40213", got or tr("no such line"))
+            if not self.address[1]:
+                raise Failure(PORT_ZERO, "listening on 127.0.0.1:40213", got)
+        except Failure as failure:
+            failure.got = shown(failure.got) + self.last_words()
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def _take_output(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed.append(line.rstrip("\n"))
+
+    def _listens(self) -> bool:
+        for line in self.printed:
+            found = re.search(r"listening on ([\d.]+):(\d+)", line)
+            if found:
+                self.address = (found[1], int(found[2]))
+                return True
+        return False
+
+    def _has_ended(self) -> bool:
+        return self.process.poll() is not None and not self._reader.is_alive()
+
+    def stop(self) -> None:
+        """End the process and those that it started."""
+        if hasattr(os, "killpg"):
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+        else:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(1)
+        if not self._reader.is_alive():
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+        self._errors.close()
+
+    def connect(self, small_buffer: bool = False) -> Client:
+        """Return a new connection; fail if nobody takes it."""
+        try:
+            return Client(self.address, small_buffer)
+        except OSError as error:
+            raise Failure(NOT_TAKEN, tr("a connection"), str(error)) from None
+
+    def errors(self) -> list[str]:
+        """The lines of its stderr until now."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").splitlines()
+
+    def last_words(self) -> str:
+        """How it ended and its last line of stderr; "" while it runs and is silent."""
+        wait_until(self._has_ended, 0.3)  # A dying program needs a moment.
+        lines = [line for line in self.errors() if line.strip()]
+        words = lines[-1:]
+        if self.process.poll() is not None:
+            words.append(tr("it ended with status {}", self.process.returncode))
+        return " -- ".join(["", *words])
+
+    def must_be_alive(self) -> None:
+        """Fail if the process has ended."""
+        if self.process.poll() is not None:
+            raise Failure(HAS_DIED, tr("a server that goes on"))
+
+    # What is measured covers the processes that it started, too.
+
+    def _family(self) -> list[int]:
+        parents: dict[int, int] = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    text = Path("/proc", entry, "stat").read_text()
+                except OSError:
+                    continue
+                parents[int(entry)] = int(text.rpartition(")")[2].split()[1])
+        family = [self.process.pid]
+        for pid in family:
+            family += [child for child, parent in parents.items() if parent == pid]
+        return family
+
+    def _sum(self, of: Callable[[int], float]) -> float:
+        total = 0.0
+        for pid in self._family():
+            try:
+                total += of(pid)
+            except (OSError, IndexError, StopIteration):
+                continue  # It has just ended.
+        return total
+
+    def _status(self, name: str) -> int:
+        def of(pid: int) -> int:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            return int(next(line for line in lines if line.startswith(name + ":")).split()[1])
+
+        return int(self._sum(of))
+
+    def memory(self) -> float:
+        """MiB of memory in use."""
+        return self._status("VmRSS") / 1024
+
+    def threads(self) -> int:
+        return self._status("Threads")
+
+    def wakes(self) -> int:
+        """How often its first thread has slept and was woken, so far."""
+        return self._status("voluntary_ctxt_switches")
+
+    def descriptors(self) -> int:
+        return int(self._sum(lambda pid: len(os.listdir(f"/proc/{pid}/fd"))))
+
+    def _cpu_seconds(self) -> float:
+        def of(pid: int) -> float:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        return self._sum(of)
+
+    def must_rest(self, so: str, seconds: float = 0.5, busy: float = BUSY) -> None:
+        """Fail unless it sleeps now: nearly no CPU, and few wake-ups."""
+        needs_proc()
+        cpu, wakes, since = self._cpu_seconds(), self.wakes(), time.monotonic()
+        time.sleep(seconds)
+        passed = time.monotonic() - since
+        share = (self._cpu_seconds() - cpu) / passed
+        often = (self.wakes() - wakes) / passed
+        if share > busy:
+            text = tr("less than {} % of a core", round(100 * busy))
+            raise Failure(so, text, tr("{} % of a core", round(100 * share)))
+        if often > WAKES and busy == BUSY:
+            text = tr("less than {} wake-ups a second", WAKES)
+            raise Failure(so, text, tr("{} wake-ups a second", round(often)))
+
+    def must_give_back(self, before: int, so: str) -> None:
+        """Fail unless it has, soon, not more descriptors than before."""
+        if not wait_until(lambda: self.descriptors() <= before):
+            text = tr("at most {} open descriptors, as before", before)
+            raise Failure(so, text, tr("{} open descriptors", self.descriptors()))
+
+
+NOT_STARTED = "the program could not be started"
+NO_LINE = "the first thing a program of this course does is say where it listens"
+PORT_ZERO = "port 0 means a free one: ask the listener's getsockname() which it has become"
+NOT_TAKEN = "nobody takes new connections: the listener is closed, or its queue is full"
+HAS_DIED = "one client's misfortune has ended the server, and with it all the others"
