@@ -40,6 +40,7 @@ from ..why import CloseReason
 from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
+from .lookahead import DECODED_HERE, SLOW, LookAhead, Said
 from .message_service import MessageService
 from .pushed_channel import PushedChannel
 from .stream_pull import StreamPull
@@ -47,10 +48,6 @@ from .stream_pull import StreamPull
 # Messages answered for one connection in one turn; then the others have theirs.
 MESSAGES_PER_TURN = 16
 _TURN = range(MESSAGES_PER_TURN)  # Made once, not per message.
-# Up to so many bytes of JSON or XML are decoded where they are cut. A megabyte of <a/> takes 0.35 s
-# of calls between C and Python, 16 KiB of it some 3 ms; so more than that is a worker's job.
-DECODED_HERE = 16 * 1024
-SLOW = ("json", "xml")  # A line, and bytes, are taken as they are.
 # A client that connects for one answer (tcp_keep_alive off) must ask within this, in seconds.
 FIRST_MESSAGE_TIMEOUT = 60.0
 
@@ -107,6 +104,7 @@ class MessageChannel(PushedChannel):
 
     __slots__ = (
         "_framer",
+        "_ahead",
         "_undecoded",
         "_pull",
         "_at_eof",
@@ -122,6 +120,7 @@ class MessageChannel(PushedChannel):
         config = service.config
         super().__init__(service, transport, peer)
         self._framer: Framer = service.framing.make(config)
+        self._ahead: LookAhead | None = None  # Made when something comes behind a message.
         self._undecoded: _Undecoded | None = None
         self._pull: StreamPull | None = None
         self._at_eof = False
@@ -176,11 +175,24 @@ class MessageChannel(PushedChannel):
         if not self._will_continue and (state is IDLE or state is RECEIVING):
             self._advance()
         else:
-            self._bound_buffer()
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """A message is at work: of what is behind it, heed the signals. All else waits."""
+        request = self._request
+        if request is not None and request.route.framing is None and self._keep_alive:
+            if self._ahead is None:
+                service = self._service
+                self._ahead = LookAhead(service.changes_framing, service.max_depth)
+            self._ahead.look(self._framer, self._heed)
+        self._bound_buffer()
 
     def _bound_buffer(self) -> None:
-        """What waits, waits uncut, and beyond one read in the peer's memory, not in ours."""
-        if self._framer.buffered >= self._service.recv_size:
+        """What waits, waits in the peer's memory beyond one read, not in ours."""
+        waiting = self._framer.buffered
+        if self._ahead is not None:
+            waiting += self._ahead.size
+        if waiting >= self._service.recv_size:
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
@@ -245,7 +257,7 @@ class MessageChannel(PushedChannel):
     @property
     def has_more(self) -> bool:
         """True while a message is being handled and something of the next is here already."""
-        return self.state is HANDLING and self._framer.buffered > 0
+        return self.state is HANDLING and (self._framer.buffered > 0 or bool(self._ahead))
 
     def _advance(self) -> None:
         """Take messages from what is buffered, as far as it goes and its turn allows."""
@@ -257,8 +269,10 @@ class MessageChannel(PushedChannel):
                     return
                 state = self.state
                 if state is not IDLE and state is not RECEIVING:
+                    if self._framer.buffered and state is not CLOSED and state is not CLOSING:
+                        self._look_ahead()
                     return
-                if not self._framer.buffered and not self._at_eof:
+                if not self._framer.buffered and not self._at_eof and not self._ahead:
                     if self._service.is_stopping:
                         self._say_shutdown()
                         return
@@ -273,6 +287,8 @@ class MessageChannel(PushedChannel):
 
     def _receive_one(self) -> bool:
         """Dispatch the next message and return True, or False where more data is needed."""
+        if self._ahead:
+            return self._receive_kept(*self._ahead.take())
         frame = None
         try:
             frame = self._framer.next_frame()
@@ -288,18 +304,33 @@ class MessageChannel(PushedChannel):
             if isinstance(said, Signal):
                 self._on_signal(said)
                 return True
-        except BadMessage as error:
+        except ProtocolError as error:
+            return self._refuse(frame, error)
+        self._dispatch(frame, said)
+        return True
+
+    def _receive_kept(self, frame: Frame | None, said: Said) -> bool:
+        """Dispatch a message that was cut while another was at work."""
+        if isinstance(said, ProtocolError):
+            return self._refuse(frame, said)
+        assert frame is not None
+        if said is None:
+            self._decode_on_worker(frame)
+        else:
+            self._dispatch(frame, said)
+        return True
+
+    def _refuse(self, frame: Frame | None, error: ProtocolError) -> bool:
+        """Answer what cannot be read; return False where nothing behind it can be read either."""
+        if isinstance(error, BadMessage):
             if not self._dispatch_unclaimed(frame, error):
                 self._answer_error(error)
             return True
-        except WrongPort as error:
+        if isinstance(error, WrongPort):
             self._turn_away(error)
-            return False
-        except ProtocolError as error:  # FrameTooLong: where the next message begins is unknown.
+        else:  # FrameTooLong: where the next message begins is unknown.
             self._answer_error(error, close=True)
-            return False
-        self._dispatch(frame, said)
-        return True
+        return False
 
     def _decode_on_worker(self, frame: Frame) -> None:
         """A large message: what comes behind it waits, as if it were handled already (T6)."""
@@ -395,6 +426,10 @@ class MessageChannel(PushedChannel):
         if self.state is RECEIVING:
             self._move(IDLE)
         self.deadline = self._idle_deadline()  # It has asked for nothing: it is as idle as before.
+        self._heed(signal)
+
+    def _heed(self, signal: Signal) -> None:
+        """Do what a signal says, whoever has the turn."""
         ack = None if self._acks is None else self._acks.pop(signal.id, None)
         if ack is not None:
             ack.end(ACKED, signal.data)
@@ -564,7 +599,7 @@ class MessageChannel(PushedChannel):
             return
         if service.is_stopping:
             self._transport.pause_reading()  # What is here is answered; more is not begun.
-            if not self._framer.buffered:
+            if not self._framer.buffered and not self._ahead:
                 self._say_shutdown()
                 return
         assert self.state in _BEFORE_IDLE, self.state
@@ -575,7 +610,7 @@ class MessageChannel(PushedChannel):
             self._idle_since = service.reactor.now
         if self._advancing:
             return  # It goes on by itself.
-        if self._framer.buffered or self._at_eof:
+        if self._framer.buffered or self._at_eof or self._ahead:
             self._advance()
         elif self._transport.input is not READING:
             self._transport.resume_reading()

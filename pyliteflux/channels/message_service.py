@@ -135,6 +135,10 @@ class MessageService(Service):
             or UNKNOWN_COMMAND
         )
 
+    def changes_framing(self, command: str) -> bool:
+        """Tell whether what follows this command may have to be cut in another way."""
+        return self.route_of(command).framing is not None
+
     def has_route(self, command: str) -> bool:
         """Tell whether the application has a route that takes this command, or any other."""
         return bool(self._find(command) or self._find("*"))

@@ -276,7 +276,7 @@ class Readers(FaultCase):
         channels = server._runtime._channels
         wait_until(lambda: len([one for one in channels if one.queued]) == 2, "both wait")
         for channel in channels:
-            sock = channel.transport._sock
+            sock = channel.transport._wire
             self.assertEqual(sock.getsockopt(socket.IPPROTO_TCP, UNSENT_LIMIT), 64 * 1024)
 
     def test_a_push_to_a_client_that_does_not_read_delays_nobody(self) -> None:
