@@ -19,16 +19,12 @@ from ..errors import BadMessage, ProtocolError
 from ..protocol.framers import Framer
 from ..protocol.framing import Frame
 from ..protocol.message import Command, Signal, decode
+from .decoding import DECODED_HERE, SLOW
 
 # Messages kept at most: as many as are handled in one turn when they are all here.
 MOST_AHEAD = 16
 # And signals heeded in one look: beyond, a flood of them has to wait for its turn as commands do.
 MOST_SIGNALS = 64
-# Up to so many bytes of JSON or XML are decoded where they are cut. A megabyte of <a/> takes 0.35 s
-# of calls between C and Python, 16 KiB of it some 3 ms; so more than that is a worker's job.
-DECODED_HERE = 16 * 1024
-SLOW = ("json", "xml")  # A line, and bytes, are taken as they are.
-
 # What a frame says; None: it is too large to be decoded here; an error: it cannot be read.
 Said = Command | ProtocolError | None
 

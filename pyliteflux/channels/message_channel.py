@@ -39,8 +39,9 @@ from ..reactor.transport import Transport
 from ..why import CloseReason
 from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
+from .decoding import DECODED_HERE, SLOW, Undecoded, decode_whole
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
-from .lookahead import DECODED_HERE, SLOW, LookAhead, Said
+from .lookahead import LookAhead, Said
 from .message_service import MessageService
 from .pushed_channel import PushedChannel
 from .stream_pull import StreamPull
@@ -65,28 +66,6 @@ _BEFORE_HANDLING = before(NEXT, HANDLING)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
 PING = Announcement("ping")
-
-
-class _Undecoded:
-    """A message on its way to a worker that decodes it; emptied where its client leaves."""
-
-    __slots__ = ("frame", "max_depth", "is_abandoned")
-
-    def __init__(self, frame: Frame, max_depth: int) -> None:
-        self.frame: Frame | None = frame
-        self.max_depth = max_depth
-        self.is_abandoned = False
-
-    def forget(self) -> None:
-        """Reactor thread: nobody waits for it."""
-        self.is_abandoned = True
-        self.frame = None
-
-
-def _decode(message: _Undecoded) -> tuple[Frame, Command | Signal] | None:
-    """On a worker."""
-    frame = message.frame
-    return None if frame is None else (frame, decode(frame, message.max_depth))
 
 
 class MessageChannel(PushedChannel):
@@ -121,7 +100,7 @@ class MessageChannel(PushedChannel):
         super().__init__(service, transport, peer)
         self._framer: Framer = service.framing.make(config)
         self._ahead: LookAhead | None = None  # Made when something comes behind a message.
-        self._undecoded: _Undecoded | None = None
+        self._undecoded: Undecoded | None = None
         self._pull: StreamPull | None = None
         self._at_eof = False
         # Set once; any thread may read.
@@ -336,8 +315,8 @@ class MessageChannel(PushedChannel):
         """A large message: what comes behind it waits, as if it were handled already (T6)."""
         self._move(HANDLING)
         self.deadline = inf  # Nobody but us is slow.
-        self._undecoded = undecoded = _Undecoded(frame, self._service.max_depth)
-        self._service.decoders.submit(_decode, undecoded, self._on_decoded, self.may_refuse)
+        self._undecoded = undecoded = Undecoded(frame, self._service.max_depth)
+        self._service.decoders.submit(decode_whole, undecoded, self._on_decoded, self.may_refuse)
 
     def _on_decoded(self, outcome: Any) -> None:
         """A worker has decoded a message: go on as `_receive_one` does."""
