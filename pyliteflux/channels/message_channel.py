@@ -9,7 +9,6 @@ Chapter: docs/tcp.md.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from math import inf
@@ -22,6 +21,7 @@ from ..endpoint import Peer
 from ..errors import NO_ID, BadMessage, MessageTimeout, ProtocolError, WrongPort
 from ..headers import Headers
 from ..log import framework as log
+from ..probes import probe_silence
 from ..protocol.framers import Framer, Framing, hand_over
 from ..protocol.framing import Frame
 from ..protocol.message import (
@@ -112,7 +112,7 @@ class MessageChannel(PushedChannel):
         self.bytes_in = 0
         self._await_message()
         if self._keep_alive and config.so_keepalive:
-            _probe_silence(transport)
+            probe_silence(transport.set_option)
 
     @property
     def is_long_lived(self) -> bool:
@@ -703,16 +703,3 @@ def sender() -> MessageChannel | None:
     scope = current_scope.get()
     caller = scope.caller if isinstance(scope, Request) else None
     return caller if isinstance(caller, MessageChannel) else None
-
-
-# The kernel's probes of a silent peer, in seconds and counts: it is given up after two minutes.
-_PROBES = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
-
-
-def _probe_silence(transport: Transport) -> None:
-    """SO_KEEPALIVE: find out about a peer whose machine or network has gone."""
-    transport.set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _PROBES:
-        option = getattr(socket, name, None)
-        if option is not None:
-            transport.set_option(socket.IPPROTO_TCP, option, value)

@@ -20,6 +20,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..errors import FrameTooLong
+from ..probes import bound_silence, probe_silence
 
 if TYPE_CHECKING:
     import ssl
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 3600.0
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 RECV_SIZE = 64 * 1024  # Bytes asked of the kernel at once.
-# The kernel's probes of a silent peer, in seconds and counts: it is given up after two minutes.
-_PROBES = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 # Opened for one wait, so rather one that costs no descriptor.
 _Selector: type[selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
@@ -74,10 +73,8 @@ class Link:
             if sock.getsockname() == sock.getpeername():
                 raise ConnectionRefusedError(f"nobody listens on {host}:{port}")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _PROBES:
-                if hasattr(socket, name):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            probe_silence(sock.setsockopt)
+            bound_silence(sock.setsockopt)
             if ssl_context is not None:
                 sock = ssl_context.wrap_socket(sock, server_hostname=host)
             link = cls(sock, limit)

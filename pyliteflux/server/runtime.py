@@ -32,6 +32,7 @@ from ..config import Config
 from ..endpoint import Endpoint, Peer
 from ..forking import after_fork
 from ..log import framework as log
+from ..probes import bound_silence
 from ..push.clients import Client
 from ..push.desk import PushDesk
 from ..push.hooks import HookCalls
@@ -231,6 +232,7 @@ class Runtime:
         transport.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if config.kernel_unsent_limit and UNSENT_LIMIT is not None:
             transport.set_option(socket.IPPROTO_TCP, UNSENT_LIMIT, config.kernel_unsent_limit)
+        bound_silence(transport.set_option, config.send_timeout)
         try:
             channel: AnyChannel = make_channel(service, transport, peer)
         except KeyboardInterrupt:

@@ -646,7 +646,7 @@ class TestCrowds(TopicsTestCase):
 class TestStopping(TopicsTestCase):
     def test_in_the_middle_of_publishing(self) -> None:
         """Each has what was published until then, whole and without a hole, and the last word."""
-        server = self.serve(push_backlog=2000)
+        server = self.serve(push_backlog=2000, tcp_send_limit=1 << 30)
         clients = [self.join(server) for _ in range(5)]
         over, begun = threading.Event(), threading.Event()
         rests: list[bytes] = []
