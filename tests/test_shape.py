@@ -60,7 +60,7 @@ READ_ELSEWHERE: dict[str, str] = {
     "channels/http_reply.py: response._headers": "",
     "log.py: sys._getframe": "documented",
     "push/topic_options.py: Options._fields": "documented",
-    "push/topic_options.py: self._known.get(name, Options())._replace": "documented",
+    "push/topic_options.py: self.known.get(name, Options())._replace": "documented",
     "reactor/watchdog.py: WorkerPool._work": "",
     "reactor/watchdog.py: sys._current_frames": "documented",
     "reactor/workers.py: sys._current_frames": "documented",

@@ -184,7 +184,7 @@ class PushDesk:
         except HTTPError as error:
             raise ConfigError(f"topic {name!r}: {error.message}") from None
         if options:
-            self.topics.configure(name, options)
+            self.topics.options.update(name, options)
         return Topic(name, self.topics, self.publish)
 
 

@@ -25,10 +25,13 @@ class Options(NamedTuple):
 
 
 class TopicOptions:
-    """What was said of topics and patterns. Any thread."""
+    """What was said of topics and patterns. Any thread.
+
+    known: all of it, by name; another object whenever something was said.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, Options] = {}
+        self.known: dict[str, Options] = {}
         self._lock = threading.Lock()  # Guards the options: of two that speak at once none is lost.
 
     def update(self, name: str, options: dict[str, Any]) -> None:
@@ -40,12 +43,12 @@ class TopicOptions:
             if not _CHECKS[key](value):
                 raise ConfigError(f"topic {name!r}: {key} = {value!r} is not allowed")
         with self._lock:
-            said = self._known.get(name, Options())._replace(**options)
-            self._known = {**self._known, name: said}
+            said = self.known.get(name, Options())._replace(**options)
+            self.known = {**self.known, name: said}
 
     def of(self, name: str) -> Options:
         """Return what was said of a topic by name, else by patterns, the longest first."""
-        known = self._known
+        known = self.known
         said = [
             known[key]
             for key in sorted(known, key=len, reverse=True)

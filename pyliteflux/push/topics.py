@@ -41,7 +41,7 @@ class Room:
         "name",
         "is_pattern",
         "listeners",
-        "version",
+        "known",
         "options",
         "touched",
         "deliveries",
@@ -52,7 +52,7 @@ class Room:
         self.name = name
         self.is_pattern = name.endswith("*")
         self.listeners: dict[Listener, Any] = {}  # With the info that each gave.
-        self.version: object = None  # For which `options` are good.
+        self.known: object = None  # Of TopicOptions: what `options` were read from.
         self.options = Options()
         self.touched = 0.0  # While it has no listeners: when it was last published to, or left.
         self.deliveries = 0
@@ -72,9 +72,7 @@ class Topics:
         # Those without listeners, in the order in which they fell silent.
         self._quiet: OrderedDict[str, Room] = OrderedDict()
         self.ledger = Ledger(config, self._on_message)
-        self._options = TopicOptions()
-        # Of the options: where it is another one, a Room has old ones.
-        self._version: object = object()
+        self.options = TopicOptions()  # Any thread.
         self._next_sweep = 0.0
         # What is being told to whom, and what waits until that is done.
         self._news: deque[tuple[Announcement, str, Collection[Listener], str]] = deque()
@@ -247,10 +245,10 @@ class Topics:
 
     def _fresh(self, room: Room) -> Room:
         """Bring in what depends on options, where these have changed."""
-        version = self._version  # Before the options are read: another thread may set them.
-        if room.version is not version:
-            room.version = version
-            room.options = self._options.of(room.name)
+        known = self.options.known  # Before they are read: another thread may set them.
+        if room.known is not known:
+            room.known = known
+            room.options = self.options.of(room.name)
             if not room.is_pattern:
                 self.ledger.limit(room.name, room.options.history)
         return room
@@ -278,11 +276,6 @@ class Topics:
             self.ledger.forget(room.name)
 
     # --- any thread
-
-    def configure(self, name: str, options: dict[str, Any]) -> None:
-        """Say how a topic, or what a pattern matches, is treated. Raises ConfigError."""
-        self._options.update(name, options)
-        self._version = object()
 
     def check_room(self, mine: dict[str, int] | None, asked: list[str], name: str) -> None:
         """Raise HTTPError where a client has as many subscriptions as it may, or the server.

@@ -141,8 +141,8 @@ class Hearing(TopicsTestCase):
 
     def test_the_policy_is_the_topics_the_patterns_or_the_servers(self) -> None:
         self.make(slow_client_policy="drop_newest")
-        self.topics.configure("room:*", {"slow_client_policy": "latest"})
-        self.topics.configure("room:1", {"slow_client_policy": "drop_oldest"})
+        self.topics.options.update("room:*", {"slow_client_policy": "latest"})
+        self.topics.options.update("room:1", {"slow_client_policy": "drop_oldest"})
         listener = Listener()
         self.topics.subscribe(listener, "*")
         for topic in ("room:1", "room:2", "hall"):
@@ -159,7 +159,7 @@ class WhileOthersAreTold(TopicsTestCase):
     """A delivery may end a connection; what follows from that comes after it, to everybody."""
 
     def test_a_leave_reaches_everybody_after_the_message_that_caused_it(self) -> None:
-        self.topics.configure("t", {"presence": True})
+        self.topics.options.update("t", {"presence": True})
         first, slow, last = (Listener(f"c:{n}") for n in range(3))
         for listener in (first, slow, last):
             self.topics.subscribe(listener, "t")
@@ -171,7 +171,7 @@ class WhileOthersAreTold(TopicsTestCase):
             self.assertEqual([m["type"] for m in listener.take()], ["push", "leave"])
 
     def test_a_chain_of_losses_tells_each_leave_once(self) -> None:
-        self.topics.configure("t", {"presence": True})
+        self.topics.options.update("t", {"presence": True})
         listeners = [Listener(f"c:{n}") for n in range(5)]
         heard = []
         self.topics.on_presence = lambda *news: heard.append(news)
@@ -201,7 +201,7 @@ class WhileOthersAreTold(TopicsTestCase):
         self.assertEqual(len(broken.failures), 2)
 
     def test_who_is_cut_off_while_it_is_told_what_it_missed_never_joined(self) -> None:
-        self.topics.configure("t", {"presence": True})
+        self.topics.options.update("t", {"presence": True})
         other, slow = Listener("c:1"), Listener("c:2")
         self.topics.subscribe(other, "t")
         self.publish("t", 1, 2, 3)
@@ -496,7 +496,7 @@ def place_of(id: str) -> int:
 class Presence(TopicsTestCase):
     def make(self, **settings: Any) -> None:
         super().make(**settings)
-        self.topics.configure("room:*", {"presence": True})
+        self.topics.options.update("room:*", {"presence": True})
         self.heard: list[tuple[str, str, str]] = []
         self.topics.on_presence = lambda *news: self.heard.append(news)
 
@@ -660,7 +660,7 @@ class Limits(TopicsTestCase):
                 case 3:
                     self.topics.sweep()
                 case 4 if not name.endswith("*"):
-                    self.topics.configure(name, {"history": rng.randrange(6)})
+                    self.topics.options.update(name, {"history": rng.randrange(6)})
                 case _ if not name.endswith("*"):
                     self.publish(name, "x" * rng.randrange(600))
             rooms = {room.name: room for room in self.topics.rooms()}
@@ -686,7 +686,7 @@ class Limits(TopicsTestCase):
 class Configuring(TopicsTestCase):
     def test_options_take_effect_for_topics_that_exist(self) -> None:
         self.publish("a", 1, 2, 3)
-        self.topics.configure("a", {"history": 1})
+        self.topics.options.update("a", {"history": 1})
         self.publish("a", 4)
         listener = Listener()
         self.topics.subscribe(listener, "a", 0)
