@@ -53,14 +53,14 @@ class PushInbox:
     def post(self, size: int, callback: Callable[..., object], *args: Any) -> bool:
         """Have the reactor make a call that delivers so many bytes. False: the run has ended.
 
-        Raises PoolFull over push_backlog or push_backlog_bytes.
+        Raises PoolFull over push_backlog or push_backlog_bytes, but not for a call of no bytes.
         """
         config = self._config
-        if self.reactor.backlog >= config.push_backlog:
+        if size and self.reactor.backlog >= config.push_backlog:
             raise PoolFull(f"{config.push_backlog} pushes wait for the reactor (push_backlog)")
         with self._lock:
             waiting = self._posted_bytes - self._delivered_bytes
-            if waiting and waiting + size > config.push_backlog_bytes:
+            if size and waiting and waiting + size > config.push_backlog_bytes:
                 raise PoolFull(
                     f"pushes of {waiting} bytes wait for the reactor, and {size} more are over "
                     f"push_backlog_bytes"
@@ -169,13 +169,8 @@ class PushDesk:
         if inbox is None or self.hub.find(client_id) is None:
             return False
         dumps(reason)  # It is told the client: what cannot be, the caller must hear of.
-        try:  # Of no limit: who is to go must go, however many pushes wait.
-            inbox.reactor.call_soon_threadsafe(
-                inbox.burst.after, self.hub.disconnect, client_id, reason
-            )
-        except ReactorClosed:
-            return False
-        return True
+        # Of no bytes: who is to go must go, however many pushes wait.
+        return inbox.post(0, inbox.burst.after, self.hub.disconnect, client_id, reason)
 
     def topic(self, name: str, **options: Any) -> Topic:
         """Return a topic, or a pattern; with options, say how it is treated."""

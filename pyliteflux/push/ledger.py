@@ -86,20 +86,18 @@ class Ledger:
 
     # --- logs
 
-    def open(self, topic: str) -> None:
-        """From now on messages of a topic are kept, as many as the server's setting says."""
+    def keep(self, topic: str, history: int | None) -> None:
+        """Open a topic, or say anew how many messages of it are kept; None: as the setting says."""
         config = self._config
-        self._logs[topic] = TopicLog(
-            topic, config.topic_history, config.topic_history_bytes, self._forgotten
-        )
-
-    def limit(self, topic: str, history: int | None) -> None:
-        """Say how many messages of an open topic are kept; None: as the server's setting."""
-        topic_log = self._logs[topic]
-        topic_log.max_messages = self._config.topic_history if history is None else history
-        size = topic_log.size
-        topic_log.trim()
-        self._count_kept(topic_log, topic_log.size - size)
+        most = config.topic_history if history is None else history
+        known = self._logs.get(topic)
+        if known is None:
+            self._logs[topic] = TopicLog(topic, most, config.topic_history_bytes, self._forgotten)
+        else:
+            size = known.size
+            known.max_messages = most
+            known.trim()
+            self._count_kept(known, known.size - size)
 
     def forget(self, topic: str) -> None:
         """Give up an open topic altogether: its numbers begin at 1 again."""
@@ -141,7 +139,7 @@ class Ledger:
         lost = self._forgotten if name.endswith("*") else 0
         heard_since = _hearing({one: begin for one, begin in mine.items() if one != name})
         logs = []
-        for topic_log in self._logs_of(name):
+        for topic_log in self._matching(name):
             if topic_log.lost > lost:
                 lost = topic_log.lost
             if topic_log.newest > start:
@@ -159,12 +157,11 @@ class Ledger:
         frames.reverse()
         return frames, position is None or lost > start
 
-    def _logs_of(self, name: str) -> list[TopicLog]:
+    def _matching(self, name: str) -> list[TopicLog]:
         """Return the log of a topic, or all that a pattern matches. O(n) in topics, then."""
         if not name.endswith("*"):
             return [self._logs[name]]
-        prefix = name[:-1]
-        return [log for topic, log in self._logs.items() if topic.startswith(prefix)]
+        return [log for topic, log in self._logs.items() if topic.startswith(name[:-1])]
 
 
 def _newest_first(

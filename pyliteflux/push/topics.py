@@ -232,8 +232,6 @@ class Topics:
             if len(self._rooms) >= config.max_topics and self._quiet:
                 self._remove(next(iter(self._quiet.values())))
             room = self._rooms[name] = self._quiet[name] = Room(name)
-            if not room.is_pattern:
-                self.ledger.open(name)
             room.touched = self.now()
         return room
 
@@ -250,7 +248,7 @@ class Topics:
             room.known = known
             room.options = self.options.of(room.name)
             if not room.is_pattern:
-                self.ledger.limit(room.name, room.options.history)
+                self.ledger.keep(room.name, room.options.history)
         return room
 
     def sweep(self) -> None:

@@ -27,7 +27,7 @@ class LedgerCase(unittest.TestCase):
 
     def append(self, topic: str, value: Any) -> None:
         if self.ledger.log(topic) is None:
-            self.ledger.open(topic)
+            self.ledger.keep(topic, None)
         self.ledger.append(topic, json.dumps(value).encode())
 
     def missed(self, name: str, since: Any, space: int = 1 << 20) -> tuple[list[Any], bool]:
@@ -67,9 +67,9 @@ class WhatIsKept(LedgerCase):
     def test_a_limit_takes_effect_at_once(self) -> None:
         for number in range(5):
             self.append("a", number)
-        self.ledger.limit("a", 2)
+        self.ledger.keep("a", 2)
         self.assertEqual(self.missed("a", 0), ([3, 4], True))
-        self.ledger.limit("a", None)
+        self.ledger.keep("a", None)
         self.append("a", 5)
         self.assertEqual(self.missed("a", self.ledger.id_of(3)), ([3, 4, 5], False))
 
