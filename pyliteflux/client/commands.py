@@ -21,15 +21,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import PyLiteFluxError
+from ..errors import BadMessage, PyLiteFluxError
 from ..jsontext import loads
 from ..log import one_line
+from .calls import read_message
 from .events import Event, Push
 from .link import Link, reason_of
 from .tcp_client import MAX_MESSAGE, TCPClient
 
 _CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 INTERRUPTED = 130  # What a shell expects of a program that Ctrl-C has ended: 128 + SIGINT.
+# What a server says unasked, to a client that sends lines of text as well.
+_NEWS = ("push", "ping", "closing", "dropped", "subscribed", "unsubscribed", "join", "leave")
 
 
 def main(arguments: list[str]) -> int:
@@ -66,7 +69,7 @@ def _call_parser() -> tuple[Callable[[Any], None], argparse.ArgumentParser]:
     )
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument(
-        "--raw", action="store_true", help="send a line of text, print the line that comes back"
+        "--raw", action="store_true", help="send a line of text, print the line that answers it"
     )
     return _call, parser
 
@@ -117,7 +120,7 @@ def _value(text: str | None) -> Any:
 
 
 def _ask_in_text(options: Any, text: str | None) -> str:
-    """Send a line, as with `nc`; return the one that comes back."""
+    """Send a line, as with `nc`; return the one that answers it."""
     line = options.command if text is None else f"{options.command} {text}"
     line = line.removesuffix("\n")
     if "\n" in line:
@@ -127,11 +130,19 @@ def _ask_in_text(options: Any, text: str | None) -> str:
     link = Link.open(host, port, options.timeout, MAX_MESSAGE)
     try:
         link.send(line.encode() + b"\n", deadline)
-        for answer in link.lines(deadline):
-            return answer.decode(errors="replace")
+        for received in link.lines(deadline):
+            if not _is_news(received):
+                return received.decode(errors="replace")
     finally:
         link.close()
     raise ConnectionError("the server closed without an answer")
+
+
+def _is_news(line: bytes) -> bool:
+    try:
+        return read_message(line).get("type") in _NEWS
+    except BadMessage:
+        return False
 
 
 def _listen(options: Any) -> None:

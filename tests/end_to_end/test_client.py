@@ -434,6 +434,24 @@ class CommandLineTests(ClientCase):
         self.assertEqual((status, out), (1, ""))
         self.assertRegex(err, r"\Apyliteflux: [^\n]*two lines\n\Z")
 
+    def test_raw_passes_over_what_is_no_answer(self) -> None:
+        @self.router.register("busy", protocol="tcp")
+        def busy(request: Any) -> Any:
+            server.push_message({"n": 1}, request.client_id)
+            server.push_message({"n": 2}, request.client_id, ack=True)
+            server.publish("news", 3)
+            return {"type": "busy", "data": None}
+
+        server = self.long_lived()
+        server.on_connect(lambda client: client.push({"welcome": True}) and None)
+        at = self.address(server)
+        self.assertEqual(self.run_main("call", "--raw", at, "echo", "hi"), (0, "hi\n", ""))
+        self.assertEqual(
+            self.run_main("call", "--raw", at, "busy"), (0, '{"type": "busy", "data": null}\n', "")
+        )
+        status, out, _ = self.run_main("call", "--raw", at, "subscribe", "news")
+        self.assertEqual((status, "topic" in out, "type" in out), (0, True, False))
+
     def test_an_error_is_one_line_and_status_1(self) -> None:
         at = self.address(self.serve())
         with socket.create_server(("127.0.0.1", 0)) as silent:
