@@ -310,13 +310,24 @@ class Channel:
         raise NotImplementedError
 
     def _finish(self, request: Request | None) -> None:
-        """Have a worker call `on_finish`, where there is any. Its handler has returned."""
+        """Have a worker call `on_finish`, where there is any. Its handler has returned.
+
+        It is never refused, or what a middleware holds for the request would be lost. So that
+        nobody fills the queue by asking much, this connection waits for it where many do.
+        """
         service = self._service
         if request is not None and service.pipeline.needs_finish(request):
+            is_behind = service.cleanup.waiting >= service.config.max_connections
+            then = self._on_given_back if is_behind else None
+            self._will_continue |= is_behind
             try:
-                service.cleanup.submit(service.pipeline.finish, request)
-            except (PoolFull, ReactorClosed) as error:
+                service.cleanup.submit(service.pipeline.finish, request, then, False)
+            except ReactorClosed as error:
                 log.error("%r: on_finish cannot run: %s", request, error)
+
+    def _on_given_back(self, result: Any) -> None:
+        """The `on_finish` that we have awaited has run."""
+        self._continue()
 
     def _await_overdue(self, request: Request | None) -> None:
         """Nobody waits for a request any more: its handler goes on, if it has begun, else never.

@@ -225,7 +225,7 @@ class HttpChannel(Channel):
                     return
                 if self.state is not IDLE or not http.has_input():
                     return
-                if self._has_used_budget():
+                if self._will_continue or self._has_used_budget():
                     break
             self._continue_later()
         except ProtocolError as error:
@@ -531,7 +531,7 @@ class HttpChannel(Channel):
         self.state = IDLE
         self.deadline = service.reactor.now + service.idle_time
         if self._http.start_next_cycle():
-            if not self._advancing:
+            if not self._advancing and not self._will_continue:
                 self._advance()
         elif self._transport.input is not READING:
             self._transport.resume_reading()

@@ -258,7 +258,7 @@ class MessageChannel(PushedChannel):
                     if self._transport.input is not READING:
                         self._transport.resume_reading()
                     return
-                if self._has_used_budget():
+                if self._will_continue or self._has_used_budget():
                     break
             self._continue_later()
         finally:
@@ -587,7 +587,7 @@ class MessageChannel(PushedChannel):
             self._await_message()
         else:  # Its deadline is none already.
             self._idle_since = service.reactor.now
-        if self._advancing:
+        if self._advancing or self._will_continue:
             return  # It goes on by itself.
         if self._framer.buffered or self._at_eof or self._ahead:
             self._advance()

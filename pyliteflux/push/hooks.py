@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import PoolFull, ReactorClosed
+from ..errors import ReactorClosed
 from ..log import escape
 from ..log import framework as log
 from ..reactor.workers import WorkerPool
@@ -77,8 +77,9 @@ class HookCalls:
         calls = list(waiting)
         waiting.clear()
         try:
-            self._pool.submit(self._run, (client_id, calls), self._on_ran)
-        except (PoolFull, ReactorClosed) as error:
+            # One job for each client: never refused, or somebody would stay for ever.
+            self._pool.submit(self._run, (client_id, calls), self._on_ran, False)
+        except ReactorClosed as error:
             log.error("%d hooks of %s cannot run: %s", len(calls), escape(client_id), error)
             del self._waiting[client_id]
 

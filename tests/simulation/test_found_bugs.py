@@ -7,7 +7,7 @@ import json
 import unittest
 from typing import Any
 
-from pyliteflux import EventStream, Router
+from pyliteflux import EventStream, Middleware, Router
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 
@@ -129,6 +129,55 @@ class Greeting(unittest.TestCase):
             simulation.settle()
             self.assertEqual(left, ["HANDLER_TIMEOUT"])
             self.assertEqual(len(simulation.server.clients), 0)
+
+
+class Counting(Middleware):
+    """Holds something for each request, and gives it back at the end."""
+
+    def __init__(self) -> None:
+        self.held = self.entered = 0
+
+    def process_request(self, request: Any) -> None:
+        self.held += 1
+        self.entered += 1
+
+    def on_finish(self, request: Any) -> None:
+        self.held -= 1
+
+
+class GivingBack(unittest.TestCase):
+    """What must run when a request ends runs, however far behind its workers are."""
+
+    def ask_by_the_dozen(self, port: str, data: bytes, answer: bytes) -> None:
+        router, counting = Router(), Counting()
+        router.register("/now", blocking=False)(lambda request: "x")
+        router.register("now", protocol="tcp", blocking=False)(lambda request: "x")
+        with Simulation(router, tcp_keep_alive=True, max_connections=3) as simulation:
+            simulation.server.add_middleware(counting)
+            left: list[str] = []
+            simulation.server.on_disconnect(lambda client, reason: left.append(client.client_id))
+            other = simulation.tcp()
+            simulation.settle()
+            hog = simulation.network.connect(getattr(simulation.server, f"{port}_address"))
+            hog.send(data * 60)
+            for _ in range(20):
+                simulation.turn()  # The workers are busy elsewhere.
+            cleanup = simulation.pools["cleanup"]
+            self.assertLessEqual(cleanup.waiting, 2 * 3)  # Or it would grow with what is asked.
+            other.close()
+            for _ in range(5):
+                simulation.turn()
+            simulation.settle()
+            self.assertEqual((counting.entered, counting.held), (60, 0))
+            self.assertEqual(left[:1], [other.client_id])
+            self.assertEqual(hog.take().count(answer), 60)
+            hog.close()
+
+    def test_of_http_requests_sent_at_once(self) -> None:
+        self.ask_by_the_dozen("http", b"GET /now HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200")
+
+    def test_of_tcp_messages_sent_at_once(self) -> None:
+        self.ask_by_the_dozen("tcp", b"now\n", b"x\n")
 
 
 if __name__ == "__main__":
