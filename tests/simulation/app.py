@@ -13,13 +13,23 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pyliteflux import EventStream, HTTPError, Router, StreamResponse
+from pyliteflux import EventStream, HTTPError, HTTPJSONResponse, Router, StreamResponse
 from tests.simulation.model import fill
 from tests.simulation.threads import Threads
 
 
 class OnPurpose(Exception):
     """What handlers raise: the log may show it."""
+
+
+class Rude(BaseException):
+    """What handlers raise who know no better: `except Exception` does not hold it."""
+
+
+# What one connection may have handled between two sleeps of the reactor: a share when it is read,
+# one that was put off, one when its answers are flushed. More would grow with what it sends. A
+# share is 16, but the simulated clock says before that its time is over.
+FAIR_SHARE = 3 * 14
 
 
 class Ledger:
@@ -38,6 +48,7 @@ class Ledger:
         self.faults: list[tuple[str, str]] = []  # Invariant, what.
         self.events_begun: Counter[int] = Counter()
         self.events_gone: Counter[int] = Counter()  # on_close of event streams.
+        self.in_turn: Counter[str] = Counter()  # Handled since the reactor last slept, by client.
 
 
 class Witness:
@@ -78,6 +89,13 @@ class App:
         if seconds:
             self._threads.sleep(seconds)
         handling[client] -= 1
+
+    def _count(self, request: Any) -> None:
+        """A handler on the reactor thread: nobody gets more of a turn than a share."""
+        in_turn, client = self._ledger.in_turn, f"{request.protocol} {request.client_id}"
+        in_turn[client] += 1
+        if in_turn[client] > FAIR_SHARE:
+            self._ledger.faults.append(("fairness", f"{client} has a turn for itself"))
 
     def _pieces(self, number: int, count: int, size: int, fails: bool) -> Iterator[bytes]:
         """A generator that is closed once, by nobody else while it runs."""
@@ -136,6 +154,7 @@ class App:
 
         @router.register("/now/{n:int}", blocking=False)
         def now(request: Any) -> dict[str, Any]:
+            self._count(request)
             return {"n": request.path_params["n"]}
 
         @router.register("/slow/{n:int}")
@@ -174,6 +193,27 @@ class App:
             pieces = self._pieces(number, count, size, "fails" in query)
             return StreamResponse(pieces, "application/octet-stream", headers)
 
+        @router.register("/generator/{n:int}")
+        def generator(request: Any) -> Iterator[bytes]:
+            query = request.query_params
+            fails = query["fails"] == "1"
+            return self._pieces(request.path_params["n"], int(query["count"]), 50, fails)
+
+        @router.register("/sized/{n:int}", "HEAD")
+        def sized(request: Any) -> Any:
+            return b"", 200, {"Content-Length": str(100 * request.path_params["n"])}
+
+        @router.register("/layered/{n:int}")
+        def layered(request: Any) -> Any:
+            number = request.path_params["n"]
+            value = {"n": number, "fill": fill(number, 800).decode()}
+            response = HTTPJSONResponse(value, headers={"Content-Disposition": "attachment"})
+            return response, 200, [("Vary", "Cookie"), ("Content-Disposition", "inline")]
+
+        @router.register("/rude/{n:int}", blocking=False)
+        def rude(request: Any) -> None:
+            raise Rude
+
         @router.register("/events/{n:int}")
         def events(request: Any) -> EventStream:
             number = request.path_params["n"]
@@ -209,7 +249,16 @@ class App:
 
         @router.register("now", protocol="tcp", blocking=False)
         def now(request: Any) -> Any:
+            self._count(request)
             return request.data
+
+        @router.register("rude", protocol="tcp", blocking=False)
+        def rude(request: Any) -> None:
+            raise Rude
+
+        @router.register("never", protocol="tcp", blocking=False)
+        def never(request: Any) -> None:
+            self._ledger.faults.append(("silence", "the body of an HTTP request was run"))
 
         @router.register("slow", protocol="tcp")
         def slow(request: Any) -> Any:

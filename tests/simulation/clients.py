@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from typing import TYPE_CHECKING
 
 from tests.fakes import Peer
@@ -25,10 +26,13 @@ from tests.simulation.model import (
     Misframed,
     Reply,
     Told,
+    hogging,
+    hogging_told,
     http_ask,
     listening,
     read_line,
     read_response,
+    speaking_http,
     subscribe_since,
     subscribing,
     tcp_told,
@@ -36,6 +40,9 @@ from tests.simulation.model import (
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+HOGS = 0.06  # Of the clients, so many ask by the dozen and await nothing.
+ASKS_OF_A_HOG = 200
 
 
 class Client:
@@ -51,6 +58,7 @@ class Client:
         self.appetite = r.choice((1.0, 1.0, 0.3, 0.02))  # How likely it reads when it may.
         # It sends all it has at once, or waits for each answer.
         self.pipelines = r.random() < 0.5
+        self.is_hog = r.random() < HOGS
         self.to_send = b""
         self.sent = 0  # Bytes.
         self.ends: list[int] = []  # Where in the bytes sent each request is whole.
@@ -123,9 +131,9 @@ class Client:
             self.signals.clear()
             self.is_signalling = True
         if not self.to_send:
-            if not self.pipelines and self.answered < len(self.ends):
+            if not (self.pipelines or self.is_hog) and self.answered < len(self.ends):
                 return  # Wait for the answer.
-            for _ in range(r.randint(1, 8) if self.pipelines else 1):
+            for _ in range(100 if self.is_hog else r.randint(1, 8) if self.pipelines else 1):
                 if self.has_more:
                     self.is_signalling = False
                     self.next_request()
@@ -217,6 +225,8 @@ class HttpClient(Client):
         count = r.choice((0, 1, 3, r.randint(1, 20)))
         most = world.plan.most_body
         self.asks: list[Ask] = [http_ask(r, world.new_number(), most) for _ in range(count)]
+        if self.is_hog:
+            self.asks = [hogging(world.new_number()) for _ in range(ASKS_OF_A_HOG)]
         self.topic = r.choice((*TOPICS, "room:*"))
         self.since = r.choice((None, "0", "0", "strange-5"))
         if r.random() < (
@@ -310,6 +320,14 @@ class HttpClient(Client):
         if ask.kind == "listen":
             self._hear_events(reply)
             return
+        for name, value in ask.fields:
+            said = reply.fields.get(name)
+            if name == "vary" and said is not None:
+                said = ", ".join(sorted(said.split(", ")))
+            if said != value:
+                self.fail("answers", f"{ask.kind} {ask.number}: {name} is {said}, not {value}")
+        if reply.is_whole and reply.fields.get("content-encoding") == "gzip":
+            reply = reply._replace(body=zlib.decompress(reply.body, 31))
         if isinstance(ask.body, dict):
             if reply.is_whole and json.loads(reply.body) != ask.body:
                 self.fail("answers", f"{ask.number}: {reply.body[:80]!r} instead of {ask.body}")
@@ -397,6 +415,10 @@ class TcpClient(Client):
             else tcp_told(r, world.new_number(), most)
             for _ in range(count)
         ]
+        if self.is_hog:
+            self.script = [hogging_told(world.new_number()) for _ in range(ASKS_OF_A_HOG)]
+        elif r.random() < 0.08:
+            self.script = [speaking_http(r, world.new_number())]
         if not world.settings["tcp_keep_alive"]:
             del self.script[1:]
         self.told = 0

@@ -59,10 +59,11 @@ def check_excuse(world: World, client: Client, ask: Any, status: int) -> None:
     excused = {
         400: client.has_half_closed,
         408: waited >= shortest - SLACK,
-        503: is_small,
+        503: is_small or settings["max_buffered_bodies"] < 100_000,
         504: settings["handler_timeout"] > 0,
+        # A message can wait for its worker: it is only connections that there are too many of.
         0: ask == "busy"
-        and is_small
+        and settings["max_connections"] < 10
         or ask == "timeout"
         and (settings["handler_timeout"] > 0 or waited >= settings["tcp_message_timeout"] - SLACK),
     }
@@ -99,7 +100,9 @@ def check_reason(world: World, channel: Any, client: Client, reason: Any) -> Non
         "PEER_GONE": False,
         "HANDLER_TIMEOUT": settings["handler_timeout"] > 0,
         "PING_TIMEOUT": 0 < settings["tcp_ping_interval"] <= idle + SLACK,
-        "BUSY": settings["max_connections"] < 10 or settings["worker_queue_limit"] < 10,
+        "BUSY": settings["max_connections"] < 10
+        or settings["worker_queue_limit"] < 10
+        or settings["max_buffered_bodies"] < 100_000,
         "SHUTDOWN": world.is_stopping,
         "INTERNAL_ERROR": False,
     }

@@ -38,10 +38,12 @@ INVARIANTS = {
     "on_disconnect once for every client that on_connect let in, and not before it",
     "reasons": "a connection is lost once, for one reason, and the reason is true",
     "one at a time": "a connection has one handler at a time",
+    "fairness": "no connection has a turn of the loop for itself, however much it asks",
     "rest": "where nothing happens the loop rests, and what is due gets done",
     "kernel": "nothing is asked of the kernel that it forbids",
     "errors": "nothing of ours fails: no exception is lost, none is logged but on purpose",
-    "stop": "a stop ends within its grace, however many it disturbs",
+    "stop": "a stop ends within its grace, however many it disturbs, and who waits at the port is "
+    "let in before it",
 }
 
 # Simulated seconds that a call may lie in the inbox while the reactor sleeps: a worker with a
@@ -128,8 +130,9 @@ def _check_interest(world: World, channel: Any) -> None:
             f"{'watched' if watched & WRITE else 'not watched'}",
         )
     if channel.state in (IDLE, RECEIVING) and not watched & READ:
-        # It may wait for its next share of a turn; then a call is in the ready queue.
-        if transport.input is not ENDED and not world.reactor._ready:
+        # It may wait for its next share of a turn, or for what must be given back first.
+        waits = channel._will_continue or world.reactor._ready
+        if transport.input is not ENDED and not waits:
             world.violate("interest", f"{name_of(world, channel)} is never read from again")
 
 

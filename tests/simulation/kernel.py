@@ -69,7 +69,9 @@ class SimSocket(FakeSocket):
         self._kernel.note(f"{self.name}: the server sends FIN")
 
     def close(self) -> None:
-        if self.fd >= 0 and not self.is_listening:
+        if self.fd >= 0 and self.is_listening:
+            self._kernel.left_waiting += [str(getattr(s, "name", s)) for s in self.backlog]
+        elif self.fd >= 0:
             how = "resets" if self.resets_on_close else "closes"
             self._kernel.note(f"{self.name}: the server {how}")
         super().close()
@@ -86,6 +88,7 @@ class SimNetwork(Network):
         super().__init__()
         self.random = random.Random(0)
         self.note = note
+        self.left_waiting: list[str] = []  # Clients in the queue of a port that was closed.
 
 
 class PipeEnd:
@@ -153,15 +156,17 @@ class SimSelector(FakeSelector):
     that: the segment had a wrong checksum, another process took the connection.
     """
 
-    def __init__(self, network: SimNetwork, threads: Threads) -> None:
+    def __init__(self, network: SimNetwork, threads: Threads, on_sleep: Callable[[], None]) -> None:
         super().__init__(network)
         self._kernel = network
         self._threads = threads
+        self._on_sleep = on_sleep  # Between two turns.
         self.lies = 0.0
         self.is_asleep = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.sleep = timeout
+        self._on_sleep()
         self.is_asleep = True
         self._threads.wait(self.is_ready, timeout)
         self.is_asleep = False

@@ -32,6 +32,7 @@ class Ask(NamedTuple):
 
     body: bytes, or what its JSON says, or None where any will do. is_last: after the answer
     the connection is closed. is_cut: the answer ends before it is whole, and one can tell.
+    fields: what these fields of the answer must say; None: they must not be there.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Ask(NamedTuple):
     is_head: bool = False
     continues: bool = False
     events: int = 0
+    fields: tuple[tuple[str, str | None], ...] = ()
 
 
 def _request(method: str, path: str, *fields: str, version: str = "1.1") -> bytes:
@@ -124,6 +126,42 @@ def _failing_stream(r: random.Random, n: int, most: int) -> Ask:
     return Ask(n, "broken", _request("GET", target), body=body, is_last=True, is_cut=True)
 
 
+def _generator(r: random.Random, n: int, most: int) -> Ask:
+    """What fails before its first piece is an answer yet: nobody has seen a head."""
+    count, fails, is_head = r.choice((0, 0, 1, 5)), r.random() < 0.6, r.random() < 0.3
+    data = _request("HEAD" if is_head else "GET", f"/generator/{n}?count={count}&fails={fails:d}")
+    if fails and not count:
+        return Ask(n, "generator", data, 500, is_head=is_head)
+    is_cut = fails and not is_head
+    body = b"" if is_head else fill(n, count * 50)
+    return Ask(n, "generator", data, body=body, is_last=is_cut, is_cut=is_cut, is_head=is_head)
+
+
+def _sized(r: random.Random, n: int, most: int) -> Ask:
+    """A handler that answers HEAD itself knows how long the answer to GET would be."""
+    fields = (("content-length", str(100 * n)),)
+    return Ask(n, "sized", _request("HEAD", f"/sized/{n}"), body=b"", is_head=True, fields=fields)
+
+
+def _layered(r: random.Random, n: int, most: int) -> Ask:
+    """Fields of a tuple, of the response object in it and of two middlewares are one set."""
+    packs = r.random() < 0.5
+    asked = ["Origin: https://sim", *(["Accept-Encoding: gzip"] if packs else [])]
+    fields = (
+        ("vary", "Accept-Encoding, Cookie, Origin"),
+        ("content-encoding", "gzip" if packs else None),
+        ("content-disposition", "inline"),
+        ("access-control-allow-origin", "https://sim"),
+    )
+    body = {"n": n, "fill": fill(n, 800).decode()}
+    return Ask(n, "layered", _request("GET", f"/layered/{n}", *asked), body=body, fields=fields)
+
+
+def hogging(number: int) -> Ask:
+    """Return the cheapest of requests, to be sent by the dozen."""
+    return Ask(number, "hog", _request("GET", f"/now/{number}"), body={"n": number})
+
+
 def _events(r: random.Random, n: int, most: int) -> Ask:
     count = r.randint(0, 15)
     data = _request("GET", f"/events/{n}?count={count}")
@@ -137,7 +175,7 @@ def listening(number: int, topic: str, since: str | None) -> Ask:
 
 
 def _error(r: random.Random, n: int, most: int) -> Ask:
-    kind, status = r.choice((("failing", 500), ("teapot", 418), ("nowhere", 404)))
+    kind, status = r.choice((("failing", 500), ("rude", 500), ("teapot", 418), ("nowhere", 404)))
     return Ask(n, kind, _request("GET", f"/{kind}/{n}"), status)
 
 
@@ -173,6 +211,9 @@ _HTTP: list[tuple[float, Callable[[random.Random, int, int], Ask]]] = [
     (8, _big),
     (10, _stream),
     (2, _failing_stream),
+    (3, _generator),
+    (1, _sized),
+    (3, _layered),
     (6, _events),
     (5, _error),
     (1.5, _closing),
@@ -309,9 +350,8 @@ def subscribe_since(told: Told, since: str) -> Told:
 def tcp_told(r: random.Random, number: int, most: int) -> Told:
     """Return any message. most: bytes of a large answer."""
     data_type = r.choice(("json", "json", "json", "xml", "raw"))
-    kind = r.choice(
-        ("echo",) * 6 + ("now", "slow", "slow", "large", "items", "items", "failing", "none", "bad")
-    )
+    kinds = ("now", "slow", "slow", "large", "items", "items", "failing", "rude", "none", "bad")
+    kind = r.choice(("echo",) * 6 + kinds)
     text = f"n{number}-{r.randint(0, 999)}"
     data = _tell(data_type, kind, number, text)
     if kind in ("echo", "now", "slow"):
@@ -325,7 +365,7 @@ def tcp_told(r: random.Random, number: int, most: int) -> Told:
         data = _tell(data_type, kind, number, f"{number}:{count}:{size}")
         items: list[Any] = [fill(number + index, size).decode() for index in range(count)]
         return Told(number, kind, data_type, data, items)
-    if kind == "failing":
+    if kind in ("failing", "rude"):
         return Told(number, kind, data_type, data, [], "internal")
     if kind == "none":
         return Told(number, kind, data_type, data, [], "unknown_command")
@@ -333,6 +373,18 @@ def tcp_told(r: random.Random, number: int, most: int) -> Told:
     if data_type == "raw":
         return Told(number, "bad", "raw", b"\x01bad %d\n" % number, [], "bad_message")
     return Told(number, "bad", data_type, bad[data_type] % number, [], "bad_message")
+
+
+def speaking_http(r: random.Random, number: int) -> Told:
+    """Return what a web page can have a browser send here: its body must never be run."""
+    body = _tell("raw", "never", number, "x") + _tell("json", "never", number, "x")
+    head = _request(r.choice(("POST", "PUT")), "/", f"Content-Length: {len(body)}")
+    return Told(number, "web", "raw", head + body, [], "wrong_port")
+
+
+def hogging_told(number: int) -> Told:
+    """Return the cheapest of messages, to be sent by the dozen."""
+    return Told(number, "now", "json", _tell("json", "now", number, f"n{number}"), [f"n{number}"])
 
 
 class Line(NamedTuple):

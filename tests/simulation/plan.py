@@ -93,11 +93,13 @@ class Plan:
         self.answers_pings = r.random() < 0.8
         self.disconnects = r.random() < 0.2
         self.most_body = r.choice((100, 5000, 40_000))
+        self.settings["max_buffered_bodies"] = r.choice((self.most_body + 300, 64 << 20))
         self.most_answer = self.most_body + 2000
         self.body_high = r.choice((1000, 20_000))
         self.preempt = r.choice((0.0, 0.02, 0.2, 0.5))
         self.lies = r.choice((0.0, 0.1))
         self.stops = r.random() < 0.3
+        self.log_fails = r.choice((0.0, 0.0, 0.5))
         self.rude = r.choice((0.0, 0.2, 1.0))  # How much clients reset, and leave.
         # Which clients there are: True for HTTP.
         share = {"http": 0.9, "push": 0.2, "mixed": 0.5}[self.theme]

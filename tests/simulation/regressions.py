@@ -58,4 +58,11 @@ FOUND = [
         "test_found_bugs.Greeting."
         "test_an_on_connect_that_never_returns_is_given_up_after_handler_timeout",
     ),
+    Found(
+        169,
+        400,
+        "finish",
+        "cheap requests by the dozen filled the queue of on_finish, and others' were dropped",
+        "test_found_bugs.GivingBack.test_of_http_requests_sent_at_once",
+    ),
 ]

@@ -6,19 +6,27 @@ within so many worlds. A simulation that finds nothing proves something only if 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import unittest
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+from pyliteflux import log
+from pyliteflux.app import pipeline
+from pyliteflux.app.pipeline import Pipeline
+from pyliteflux.app.response import HTTPResponse, StreamResponse
 from pyliteflux.channels.channel import Channel
 from pyliteflux.channels.http_channel import HttpChannel
 from pyliteflux.channels.message_channel import MessageChannel
 from pyliteflux.channels.stream_pull import StreamPull
+from pyliteflux.errors import PoolFull
+from pyliteflux.headers import MutableHeaders
+from pyliteflux.protocol import framing
 from pyliteflux.push.hub import Hub
 from pyliteflux.push.topic_log import TopicLog
+from pyliteflux.reactor.acceptor import Acceptor
 from pyliteflux.reactor.life import READING
 from pyliteflux.reactor.loop import WRITE, Reactor
 from pyliteflux.reactor.timers import TimerHandle
@@ -34,9 +42,7 @@ MOST_WORLDS = 150  # Until a planted bug that has not come out has stayed hidden
 class PlantedBugs(unittest.TestCase):
     """Each test plants one bug by replacing one method."""
 
-    def expect(
-        self, owner: Any, name: str, bug: Callable[..., Any], *invariants: str, first: int = 0
-    ) -> None:
+    def expect(self, owner: Any, name: str, bug: Any, *invariants: str, first: int = 0) -> None:
         """Plant it, and fail unless a world breaks one of these invariants, and no other.
 
         first: the world to begin with, near one that is known to find it: to save time.
@@ -201,11 +207,69 @@ class PlantedBugs(unittest.TestCase):
                 channel.state = type(channel.state).IDLE
             inner(channel, data)
 
-        names = "one at a time", "answers", "errors", "reasons", "finish"
+        names = "one at a time", "answers", "errors", "reasons", "finish", "rest"
         self.expect(MessageChannel, "data_received", receive, *names)
 
     def test_a_stop_that_waits_for_ever(self) -> None:
         self.expect(Reactor, "stop", lambda reactor: None, "stop", "rest")
+
+    def test_an_error_before_the_first_piece_that_comes_behind_the_head(self) -> None:
+        def begin(response: Any, encode: Any = None) -> None:
+            response.is_held = False
+
+        self.expect(StreamResponse, "begin", begin, "answers", "generators")
+
+    def test_a_length_of_a_head_handler_that_is_lost(self) -> None:
+        self.expect(HTTPResponse, "declared_length", lambda response: None, "answers", "reasons")
+
+    def test_fields_of_a_tuple_that_come_after_the_middlewares(self) -> None:
+        self.expect(pipeline, "settle", lambda *arguments, **named: None, "answers")
+
+    def test_a_vary_that_looks_at_the_first_field_alone(self) -> None:
+        def add_vary(fields: Any, name: str) -> None:
+            fields["Vary"] = name
+
+        self.expect(MutableHeaders, "add_vary", add_vary, "answers")
+
+    def test_a_log_handler_that_fails_and_is_heard(self) -> None:
+        def complain(error: BaseException) -> None:
+            raise error
+
+        self.expect(log, "_complain", complain, "errors", "answers", "reasons", "finish", "rest")
+
+    def test_an_exception_that_nobody_holds_on_the_reactor_thread(self) -> None:
+        def give_up(this: Any, request: Any, error: Any, *rest: Any) -> Any:
+            raise error
+
+        def replace(this: Any, request: Any, chain: Any, error: Any, *rest: Any) -> Any:
+            raise error
+
+        with mock.patch.object(Pipeline, "_value_of_error", give_up):
+            self.expect(Pipeline, "_replace", replace, "errors", "answers", "reasons")
+
+    def test_a_continuation_for_each_read(self) -> None:
+        def later(channel: Any) -> None:
+            channel._service.reactor.call_soon(channel._continue)
+
+        self.expect(Channel, "_continue_later", later, "fairness", first=95)
+
+    def test_a_stop_that_closes_the_ports_at_once(self) -> None:
+        self.expect(Acceptor, "finish", lambda acceptor, most: acceptor.close(), "stop")
+
+    def test_a_message_that_is_refused_where_it_could_wait(self) -> None:
+        self.expect(MessageChannel, "may_refuse", True, "answers", "reasons")
+
+    def test_http_that_is_taken_for_messages(self) -> None:
+        self.expect(framing, "is_request_line", lambda *arguments: False, "silence", "answers")
+
+    def test_what_must_be_given_back_and_is_refused(self) -> None:
+        def finish(channel: Any, request: Any) -> None:
+            service = channel._service
+            if request is not None and service.pipeline.needs_finish(request):
+                with contextlib.suppress(PoolFull):
+                    service.cleanup.submit(service.pipeline.finish, request)
+
+        self.expect(Channel, "_finish", finish, "finish", first=160)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from itertools import count
 from math import inf
 from typing import Any
 
-from pyliteflux import Server
+from pyliteflux import CORSMiddleware, GzipMiddleware, Server
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.workers import WorkerPool
 from tests.fakes import FakeClock
@@ -69,8 +69,8 @@ class World:
         self.clock = FakeClock()
         self.network = SimNetwork(self.note)
         self.threads = Threads(self.clock, self.note)
-        self.selector = SimSelector(self.network, self.threads)
         self.ledger = Ledger()
+        self.selector = SimSelector(self.network, self.threads, self.ledger.in_turn.clear)
         self.book = Book(self)
         self.app = App(self.threads, self.ledger)
         self.pools: dict[str, WorkerPool] = {}
@@ -90,6 +90,7 @@ class World:
         self.settings = plan.settings
         self.threads.preempt = plan.preempt
         self.selector.lies = plan.lies
+        self.log.fails = plan.log_fails
         for number, is_http in enumerate(plan.clients):
             self.clients.append((HttpClient if is_http else TcpClient)(self, f"c{number}", r))
 
@@ -154,6 +155,8 @@ class World:
             info=False,
             **self.settings,
         )
+        self.server.add_middleware(GzipMiddleware())
+        self.server.add_middleware(CORSMiddleware(["https://sim"]))
         self.server.add_middleware(Witness(self.ledger))
         self.server.allow_subscribe("room:*", "news")
         if self.plan.has_hooks:
@@ -197,7 +200,7 @@ class World:
         self.failure = failure
 
     def _use(self, r: random.Random) -> None:
-        self.network.random = self.threads.random = r
+        self.network.random = self.threads.random = self.log.random = r
 
     def _step(self, number: int) -> None:
         r = random.Random(self.seed * 1_000_003 + number)
@@ -213,6 +216,9 @@ class World:
                 self.violate("errors", f"{thread.name} has died: {thread.failure!r}")
         if self.failure is not None:
             raise self.failure
+        is_in_time = self.clock.now - self.stopped_at < self.settings["shutdown_timeout"]
+        if self.network.left_waiting and is_in_time:
+            self.violate("stop", f"a port was closed with {self.network.left_waiting} in its queue")
         if not self.reactor_thread.is_over:
             check_step(self)
         elif self.log.faults:
@@ -320,6 +326,14 @@ class World:
             new = type(old)(self, f"{old.name}+", r)
             new.memory = old.memory
             self.clients.append(new)
+
+    def _rush(self, r: random.Random) -> None:
+        """All come at once, as after a restart, and ask at once."""
+        for client in self.clients:
+            if client.can_connect:
+                self.note(f"{client.name} connects")
+                client.connect()
+                client.send_some(r)
 
     def _disconnect(self, r: random.Random) -> None:
         known = list(self.server.clients)
@@ -452,6 +466,7 @@ _STEPS = (
     ("_break_threads", 0.2),
     ("_suspend", 0.15),
     ("_come_back", 3),
+    ("_rush", 0.2),
     ("_disconnect", 0.4),
     ("_stop", 0.5),
 )
