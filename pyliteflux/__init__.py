@@ -38,7 +38,8 @@ from .app.response import (
     RedirectResponse,
     StreamResponse,
 )
-from .app.routing import Route, Router
+from .app.route import Route
+from .app.routing import Router
 from .config import Config
 from .errors import (
     BadMessage,

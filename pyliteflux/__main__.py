@@ -23,8 +23,7 @@ from . import Config, ConfigError, HTMLResponse, Server, __version__
 from .app.routing import Router
 from .client.commands import COMMANDS
 from .client.commands import main as talk
-from .config import SETTINGS
-from .server.server import PROTOCOLS
+from .config import PROTOCOLS, SETTINGS
 
 
 def main(arguments: list[str] | None = None) -> int:

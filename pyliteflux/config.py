@@ -21,6 +21,8 @@ MIB = 1024 * 1024
 
 # How a TCP stream can be cut into messages, beside a way of the user's own.
 FRAMINGS = ("auto", "line", "json", "xml", "length")
+# What a server, a route or a middleware may be for.
+PROTOCOLS = ("http", "tcp", "both")
 # What may be done about a client that is over its limit (push/push_queue.py).
 DISCONNECT, DROP_OLDEST = "disconnect", "drop_oldest"
 DROP_NEWEST, LATEST = "drop_newest", "latest"

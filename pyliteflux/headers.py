@@ -19,7 +19,8 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # RFC 9110 section 5.5, field-value: visible characters, SP, HTAB and obs-text (80 to FF).
 VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 FIELD_LINES = rf"(?:{TOKEN}:{VALUE}\r\n)*"
-_IS_TOKEN = re.compile(TOKEN).fullmatch
+is_token = re.compile(TOKEN).fullmatch
+OWS = " \t"  # RFC 9110 section 5.6.3, optional whitespace.
 # What a value must not hold: every control but HTAB (RFC 9110 section 5.5), and what latin-1
 # cannot write.
 _BAD_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]").search
@@ -116,7 +117,7 @@ def date_field(moment: time.struct_time) -> str:
 def says_close(values: Iterable[str]) -> bool:
     """Tell whether Connection fields ask for the end of the connection (RFC 9112 section 9.6)."""
     return any(
-        option.strip(" \t").lower() == "close" for value in values for option in value.split(",")
+        option.strip(OWS).lower() == "close" for value in values for option in value.split(",")
     )
 
 
@@ -124,7 +125,7 @@ def says_close(values: Iterable[str]) -> bool:
 @lru_cache(maxsize=256)
 def _checked_name(name: str) -> str:
     """Return a name in lower case. Raises ValueError where it is none."""
-    if not _IS_TOKEN(name):
+    if not is_token(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 section 5.6.2)")
     return name.lower()
 

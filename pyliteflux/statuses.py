@@ -1,4 +1,4 @@
-"""What the statuses of HTTP are called: RFC 9110 section 15.
+"""What the statuses of HTTP are called: RFC 9110 section 15; and the methods that we know.
 
 On the ground because a status line (`protocol.http_response`) and an error body
 (`app.response`) must say the same, on every version of Python: `http.HTTPStatus` changed
@@ -19,6 +19,9 @@ PHRASES: dict[int, str] = {
     418: "I'm a teapot",
     422: "Unprocessable Content",
 }
+# RFC 9110 section 9 and RFC 5789. CONNECT and TRACE are known but not implemented here: the
+# one needs a tunnel, the other shows a client's cookies to its scripts.
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
 
 def phrase(status: int) -> str:

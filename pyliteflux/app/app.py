@@ -15,7 +15,8 @@ from ..signatures import check_hook
 from .middleware import MiddlewareManager
 from .pipeline import Pipeline
 from .request import Home
-from .routing import Decorated, Router
+from .route import Decorated
+from .routing import Router
 
 
 class App(Home):

@@ -16,14 +16,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from ..errors import ConfigError
-from ..headers import TOKEN, date_field
+from ..headers import OWS, date_field, is_token
 
 # Browsers drop a cookie whose name and value are longer, and say nothing (RFC 6265bis
 # section 5.7).
 COOKIE_LIMIT = 4096
 
-_OWS = " \t"
-_IS_TOKEN = re.compile(TOKEN).fullmatch
 # RFC 6265 section 4.1.1: all but cookie-octet, and all but the characters of av-octet.
 # Beyond ASCII a value is UTF-8, as browsers take and send it (RFC 6265bis section 5.6).
 _BAD_IN_VALUE = re.compile(r"[\x00-\x20\",;\\\x7f]").search
@@ -45,11 +43,11 @@ def parse_cookies(header: str) -> dict[str, str]:
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, equals, value = pair.partition("=")
-        name = _text(name.strip(_OWS))
+        name = _text(name.strip(OWS))
         # An empty name stays out: "=__Host-a=b" would pass for __Host-a (CVE-2023-23934).
         if not equals or not name or name in cookies:
             continue
-        value = value.strip(_OWS)
+        value = value.strip(OWS)
         if len(value) >= 2 and value[0] == value[-1] == '"':
             value = value[1:-1]
             if "\\" in value:
@@ -97,7 +95,7 @@ def format_cookie(
     Raises ValueError where a part is not allowed, or where browsers would silently drop the
     cookie: over 4096 bytes, or a prefix, SameSite=None or partitioned without what it needs.
     """
-    if not isinstance(name, str) or not _IS_TOKEN(name):
+    if not isinstance(name, str) or not is_token(name):
         raise ValueError(f"cookie name {name!r} is not a token (RFC 6265 section 4.1.1)")
     if not isinstance(value, str):
         raise ValueError(f"cookie {name}: the value must be a str, not {type(value).__name__}")
@@ -222,7 +220,7 @@ class Signer:
 
     def sign(self, name: str, value: str, now: int) -> str:
         """Return ``value.time.mark``, fit for `format_cookie`. now: seconds since 1970."""
-        if not _IS_TOKEN(name):
+        if not is_token(name):
             raise ValueError(f"cookie name {name!r} is not a token (RFC 6265 section 4.1.1)")
         # surrogatepass: any str at all comes back as it was.
         text = _base64(value.encode("utf-8", "surrogatepass"))

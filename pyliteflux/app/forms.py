@@ -19,11 +19,11 @@ from urllib.parse import unquote_to_bytes
 from ..charsets import codec_of
 from ..config import Config
 from ..errors import HTTPError
+from ..headers import OWS
 
 # Work and copies are cut to this size, so that a body costs no second body of memory.
 PIECE = 64 * 1024
 
-_OWS = " \t"
 _ESCAPED = re.compile(r'\\(["\\])')
 
 _V = TypeVar("_V")
@@ -214,7 +214,7 @@ def content_type_of(value: str) -> tuple[str, dict[str, str]]:
 
 def media_type_of(value: str) -> str:
     """Return the media type of a Content-Type in lower case, without its parameters."""
-    return value.partition(";")[0].strip(_OWS).lower()
+    return value.partition(";")[0].strip(OWS).lower()
 
 
 def charset_of(value: str) -> str:
@@ -234,8 +234,8 @@ def header_parameters(text: str) -> Iterator[tuple[str, str]]:
             stop = end
         equals = text.find("=", position, stop)
         if equals >= 0:
-            name = text[position:equals].strip(_OWS).lower()
-            value = text[equals + 1 : stop].strip(_OWS)
+            name = text[position:equals].strip(OWS).lower()
+            value = text[equals + 1 : stop].strip(OWS)
             if value.startswith('"'):
                 opening = text.find('"', equals)
                 closing = _closing_quote(text, opening + 1)
@@ -244,7 +244,7 @@ def header_parameters(text: str) -> Iterator[tuple[str, str]]:
                 stop = text.find(";", closing)
                 if stop < 0:
                     stop = end
-                if text[closing + 1 : stop].strip(_OWS):
+                if text[closing + 1 : stop].strip(OWS):
                     raise ValueError("text after a closing quote")
             yield name, value
         position = stop + 1

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..config import PROTOCOLS
 from ..signatures import check_hook
 
-PROTOCOLS = ("http", "tcp", "both")
 # What a middleware may have, and what it is called with.
 METHODS = {
     "process_request": ("request",),

@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..charsets import to_text
 from ..errors import HTTPError
-from ..headers import TOKEN, Headers
+from ..headers import OWS, Headers, is_token
 from .forms import (
     PIECE,
     FormLimits,
@@ -36,10 +36,8 @@ PREAMBLE_LIMIT = 4096
 # White space between a boundary and its line end, allowed by the same section.
 PADDING_LIMIT = 64
 
-_OWS = " \t"
 # Of Content-Disposition: what says which field this is, and whether it is a file.
 _DECISIVE = ("name", "filename", "filename*")
-_IS_TOKEN = re.compile(TOKEN).fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
 _CONTROL_BUT_TAB = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 # Wider than the bchars of RFC 2046 section 5.1.1: "*****" is the boundary of many programs on
@@ -328,9 +326,9 @@ class MultipartParser:
         # Browsers write names as raw UTF-8 (RFC 7578 section 5.1).
         for line in block.decode("utf-8", "replace").split("\r\n") if block else ():
             name, colon, value = line.partition(":")
-            if not colon or not _IS_TOKEN(name) or _CONTROL_BUT_TAB(value):
+            if not colon or not is_token(name) or _CONTROL_BUT_TAB(value):
                 raise HTTPError(400, "a multipart part has a bad header line")
-            pairs.append((name, value.strip(_OWS)))
+            pairs.append((name, value.strip(OWS)))
         return Headers(pairs)
 
     def _new_part(self, headers: Headers) -> _TextPart | _FilePart:
@@ -388,7 +386,7 @@ def _disposition(headers: Headers) -> tuple[str, str | None]:
     if len(values) != 1:
         _refuse("a part needs one, and only one")
     kind, _, rest = values[0].partition(";")
-    if kind.strip(_OWS).lower() != "form-data":
+    if kind.strip(OWS).lower() != "form-data":
         _refuse("it must be form-data")
     found: dict[str, str] = {}
     try:

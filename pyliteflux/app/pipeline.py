@@ -38,7 +38,7 @@ from .response import (
     settle,
     split_tuple,
 )
-from .routing import Route
+from .route import Route
 
 RETRY_LATER = {"Retry-After": "1"}
 

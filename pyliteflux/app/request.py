@@ -38,7 +38,7 @@ from .multipart import MultipartParser, UploadedFile, close_files
 
 if TYPE_CHECKING:
     from .body_stream import BodyStream
-    from .routing import Route
+    from .route import Route
 
 Value = TypeVar("Value")
 

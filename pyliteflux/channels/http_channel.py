@@ -18,7 +18,7 @@ from ..app.body_stream import BodyStream
 from ..app.pipeline import refusal_route
 from ..app.request import HTTPRequest, Request
 from ..app.response import JSON, HTTPResponse, StreamResponse
-from ..app.routing import Route
+from ..app.route import Route
 from ..endpoint import Endpoint, Peer
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed, RequestTimeout
 from ..headers import date_field
@@ -27,11 +27,11 @@ from ..log import escape
 from ..log import framework as log
 from ..protocol.http_connection import CLOSED as PEER_IS_DONE
 from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Signal
-from ..protocol.http_head import METHODS, HttpLimits, RequestHead
+from ..protocol.http_head import HttpLimits, RequestHead
 from ..protocol.http_response import CONTINUE, Heads, encode_error_response
 from ..reactor.life import READING
 from ..reactor.transport import Transport
-from ..statuses import phrase
+from ..statuses import METHODS, phrase
 from ..why import CloseReason
 from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service, State

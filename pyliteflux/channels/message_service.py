@@ -14,7 +14,8 @@ from ..app.debug_page import text_of
 from ..app.pipeline import refusal_route
 from ..app.request import TCPRequest
 from ..app.response import StreamResponse
-from ..app.routing import Route, Router
+from ..app.route import Route
+from ..app.routing import Router
 from ..config import Config
 from ..endpoint import Endpoint
 from ..errors import HTTPError

@@ -16,7 +16,7 @@ from typing import Any
 from ..app.middleware import Middleware
 from ..app.response import HTTPResponse, fields_of
 from ..errors import HTTPError
-from ..headers import TOKEN
+from ..headers import is_token
 
 # scheme "://" host [":" port], and nothing after it. A host beyond ASCII is sent as xn--.
 _ORIGIN = re.compile(
@@ -25,7 +25,6 @@ _ORIGIN = re.compile(
 ).fullmatch
 _ARE_LABELS = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*").fullmatch
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
-_IS_TOKEN = re.compile(TOKEN).fullmatch
 
 
 class CORSMiddleware(Middleware):
@@ -179,4 +178,4 @@ def _listed(value: str | Iterable[str]) -> list[str]:
 def _tokens(field: str | None) -> str:
     """Return the names of a list that are names; the field is the client's and goes back."""
     names = (name.strip(" \t") for name in (field or "").split(","))
-    return ", ".join(name for name in names if _IS_TOKEN(name))
+    return ", ".join(name for name in names if is_token(name))

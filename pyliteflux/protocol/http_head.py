@@ -27,6 +27,7 @@ from ..errors import (
     VersionNotSupported,
 )
 from ..headers import FIELD_LINES, TOKEN, Headers
+from ..statuses import METHODS
 from .bad_heads import explain_bad_head
 from .known_heads import LONGEST_KNOWN, KnownHeads
 
@@ -72,10 +73,6 @@ DEFAULT_LIMITS = HttpLimits()
 # RFC 9112 section 2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the
 # request-line". Old clients send one after a POST; nobody sends more than a few.
 MAX_EMPTY_LINES = 8
-
-# RFC 9110 section 9 and RFC 5789. CONNECT and TRACE are known but not implemented here: the
-# one needs a tunnel, the other shows a client's cookies to its scripts.
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 # RFC 3986 section 3: pchar, and what the URL standard lets browsers send as it is. A query may
 # hold all that is printable but "#": with `curl -g` people write {"a":1} as it is, and no two

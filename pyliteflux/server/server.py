@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
 from ..app.app import App
 from ..app.background import TaskQueue
-from ..app.routing import Decorated, Route, Router
+from ..app.route import Decorated, Route, Verbs
+from ..app.routing import Router
 from ..channels.journal import Journal, Story
 from ..channels.message_channel import sender
-from ..config import Config
+from ..config import PROTOCOLS, Config
 from ..console import console
 from ..endpoint import Endpoint
 from ..errors import ReactorClosed
@@ -39,10 +40,8 @@ from .runtime import Runtime
 from .stop_signals import StopSignals
 from .tracing import Tracer
 
-PROTOCOLS = ("both", "http", "tcp")
 
-
-class Server:
+class Server(Verbs):
     """An HTTP and TCP server. Any thread, unless a method says otherwise.
 
     router: the routes; without it, those of the default registry (`Route.register`).
@@ -65,7 +64,7 @@ class Server:
         **settings: Any,
     ) -> None:
         self.config = Config(**settings)
-        self._app = App(self.config, Route.default if router is None else router)
+        self._app = App(self.config, cast(Router, Route.default) if router is None else router)
         self.middleware_manager = self._app.middlewares
         self._selector_factory = selector_factory
         self._clock = clock
@@ -94,33 +93,10 @@ class Server:
         """Append a middleware for "http", "tcp" or "both"; see `MiddlewareManager`."""
         self.middleware_manager.add_middleware(middleware, protocol)
 
-    def get(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for GET with this server's router; see `Router.register`."""
-        return self.router.get(path, **options)
-
-    def post(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for POST with this server's router; see `Router.register`."""
-        return self.router.post(path, **options)
-
-    def put(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for PUT with this server's router; see `Router.register`."""
-        return self.router.put(path, **options)
-
-    def delete(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for DELETE with this server's router; see `Router.register`."""
-        return self.router.delete(path, **options)
-
-    def patch(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for PATCH with this server's router; see `Router.register`."""
-        return self.router.patch(path, **options)
-
-    def head(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for HEAD with this server's router; see `Router.register`."""
-        return self.router.head(path, **options)
-
-    def options(self, path: str, **options: Any) -> Callable[[Decorated], Decorated]:
-        """Register a handler for OPTIONS with this server's router; see `Router.register`."""
-        return self.router.options(path, **options)
+    def _register(
+        self, path: str, method: str, options: dict[str, Any]
+    ) -> Callable[[Decorated], Decorated]:
+        return self.router.register(path, method, **options)
 
     def include(self, router: Router, prefix: str = "") -> None:
         """Register all routes of a router with this server's, HTTP paths under `prefix`."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from ..app import events, pipeline, response, routing
+from ..app import events, pipeline, response, route, routing
 from ..channels import (
     http_channel,
     http_reply,
@@ -40,8 +40,8 @@ _HOPS: dict[Callable[..., Any], str] = {
     http_head.parse_head: "a whole head: check it, split it",
     http_channel.HttpChannel._on_head: "find the route, make the request",
     routing.Router.resolve: "method and path to a Route",
-    routing.run_on_workers: "it may block: queue a job",
-    routing.run_on_reactor: "it never blocks: run it here",
+    route.run_on_workers: "it may block: queue a job",
+    route.run_on_reactor: "it never blocks: run it here",
     workers.WorkerPool._on_announced: "end of the turn: is a worker needed?",
     pipeline.Pipeline.handle: "middlewares, handler, middlewares",
     response.make_response: "what came back becomes a response",

@@ -14,7 +14,8 @@ from pyliteflux.app.middleware import Middleware
 from pyliteflux.app.pipeline import refusal_route
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import HTTPJSONResponse, HTTPResponse, StreamResponse
-from pyliteflux.app.routing import Route, Router
+from pyliteflux.app.route import Route
+from pyliteflux.app.routing import Router
 from pyliteflux.config import Config
 from pyliteflux.errors import HTTPError, PoolFull
 from tests.support import captured_logs

@@ -11,7 +11,8 @@ from pyliteflux import Config, HTTPResponse, Middleware, StreamResponse
 from pyliteflux.app.app import App
 from pyliteflux.app.conditions import http_date
 from pyliteflux.app.request import HTTPRequest
-from pyliteflux.app.routing import Route, Router
+from pyliteflux.app.route import Route
+from pyliteflux.app.routing import Router
 from pyliteflux.extras.compression import GzipMiddleware
 from pyliteflux.headers import Headers
 

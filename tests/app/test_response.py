@@ -24,7 +24,8 @@ from pyliteflux import (
 )
 from pyliteflux.app.app import App
 from pyliteflux.app.response import BYTES, HTML, JSON, TEXT, make_response
-from pyliteflux.app.routing import Route, Router
+from pyliteflux.app.route import Route
+from pyliteflux.app.routing import Router
 from pyliteflux.headers import MutableHeaders
 from tests.support import captured_logs
 
