@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lab import Piece, Program, Row, seen, shown, tr
+from lab import Piece, Program, Row, shown, tr
 
 
 class Verdict(NamedTuple):
@@ -54,12 +54,23 @@ def sticky(target: Program) -> Verdict:
     with target.connect() as client:
         client.send(b"one\ntwo\nsix\n")
         got = client.read(12, silence=0.5)
-        text = seen(got, "")
+        text = client.seen(got)
     so = "TCP carries bytes, not messages: three lines arrived as one piece"
     return Verdict(got == b"eno\nowt\nxis\n", b"one\ntwo\nsix\n", b"eno\nowt\nxis\n", text, so)
 
 
-ATTACKS: dict[str, Attack] = {"deaf": deaf, "sticky": sticky}
+def idle_neighbour(target: Program) -> Verdict:
+    """One client connects and says nothing: does anybody else get an answer?"""
+    with target.connect(), target.connect() as neighbour:
+        neighbour.send(b"abc\n")
+        got = neighbour.read(4, silence=0.5)
+        text = neighbour.seen(got)
+    sent = tr("one client says nothing; another one: {}", repr(b"abc\n"))
+    so = "the server sleeps in recv() of the first client, and nobody else is served"
+    return Verdict(got == b"cba\n", sent, b"cba\n", text, so)
+
+
+ATTACKS: dict[str, Attack] = {"deaf": deaf, "sticky": sticky, "idle_neighbour": idle_neighbour}
 
 
 def show(server: Path, name: str) -> None:
