@@ -582,16 +582,47 @@ class Faults(ClientTestCase):
         self.assertTrue(client.is_closed)
 
     def test_a_bug_in_the_reader_leaves_nobody_waiting(self) -> None:
+        for error in (KeyError("bug"), SystemExit(1), GeneratorExit()):
+            with self.subTest(error):
+                client, peer = self.connected(timeout=1000.0)
+                call = InThread(client.call, "x")
+                peer.read()
+                with mock.patch.object(client._reader, "_on_news", side_effect=error):
+                    peer.say(type="push", data=1)
+                    with self.assertRaisesRegex(ConnectionLost, "see the log"):
+                        call.result()
+                self.logs.wait_for(f"{self.server.port} has failed")
+                with self.assertRaises(ConnectionLost):
+                    client.next_push()
+
+    def test_a_backoff_of_the_users_that_raises_leaves_nobody_waiting(self) -> None:
+        backoff = Backoff(jitter=mock.Mock(side_effect=SystemExit))
+        client, peer = self.connected(backoff=backoff, timeout=1000.0)
+        call = InThread(client.call, "x")
+        self.server.leave()
+        peer.close()
+        with self.assertRaises(ConnectionLost):
+            call.result()
+        with self.assertRaisesRegex(ConnectionLost, "see the log"):
+            InThread(client.call, "y").result()
+
+    def test_who_waits_is_told_before_the_log(self) -> None:
         client, peer = self.connected(timeout=1000.0)
         call = InThread(client.call, "x")
         peer.read()
-        with mock.patch.object(client._reader, "_on_news", side_effect=KeyError("bug")):
+        is_told = threading.Event()
+        waits: list[bool] = []
+        with (
+            mock.patch.object(client._reader, "_on_news", side_effect=KeyError("bug")),
+            mock.patch("pyliteflux.client.reader.log") as log,
+        ):
+            log.exception.side_effect = lambda *_: waits.append(is_told.wait(DEADLINE))
             peer.say(type="push", data=1)
-            with self.assertRaisesRegex(ConnectionLost, "see the log"):
+            with self.assertRaises(ConnectionLost):
                 call.result()
-        self.logs.wait_for("has failed")
-        with self.assertRaises(ConnectionLost):
-            client.next_push()
+            is_told.set()
+            wait_until(lambda: waits, "it is logged")
+        self.assertEqual(waits, [True])
 
 
 class OneConnectionForEachCall(ClientTestCase):

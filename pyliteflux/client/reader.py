@@ -198,11 +198,11 @@ class Reader:
         try:
             while (link := self._connect()) is not None:
                 self._on_lost(link, self._read_all(link))
-        except Exception:  # A bug of ours: nobody may wait for ever because of it.
-            log.exception("the client of %s has failed", self._peer)
+        except BaseException:  # A bug, ours or a backoff's: nobody may wait for ever for it.
             with self.lock:
                 self.ended = self.ended or "the client has failed, see the log"
                 self._fail_calls(self.ended)
+            log.exception("the client of %s has failed", self._peer)  # Somebody's code, too.
 
     def _connect(self) -> Link | None:
         """Return a connection once one is wanted and made; None at the end."""
