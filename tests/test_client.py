@@ -25,12 +25,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+from pyliteflux import Router
+from pyliteflux.channels.message_channel import MessageChannel
 from pyliteflux.client import TCPClient
 from pyliteflux.client.events import Event, Push, Subscription
 from pyliteflux.client.item_queue import HARD_LIMIT, ItemQueue
 from pyliteflux.client.link import Backoff, Link
 from pyliteflux.errors import CallError, ConnectionLost, FrameTooLong
-from tests.support import DEADLINE, Client, captured_logs, new_threads, wait_until
+from tests.support import (
+    DEADLINE,
+    Client,
+    captured_logs,
+    new_threads,
+    running_server,
+    wait_until,
+)
 
 
 class Peer(Client):
@@ -1054,6 +1063,72 @@ def in_child(function: Callable[[], Any]) -> Callable[[], Any]:
     return result
 
 
+class FrozenPaths(ClientTestCase):
+    """Something in between keeps both connections open and passes nothing on."""
+
+    PING: dict[str, str] = {"type": "ping"}
+
+    def test_a_call_learns_that_the_connection_is_lost_before_its_timeout(self) -> None:
+        client, peer = self.connected(ping_interval=0.02)
+        call = InThread(client.call, "add", timeout=DEADLINE * 2)
+        while peer.read() != self.PING:
+            pass
+        with self.assertRaisesRegex(ConnectionLost, "no answer to a ping for 0.02 s") as caught:
+            call.result()
+        self.assertTrue(caught.exception.may_have_run)
+
+    def test_who_only_listens_comes_back_and_resumes(self) -> None:
+        client, _ = self.subscribed("news", ping_interval=0.02)
+        taken = InThread(self.taken, client, 1)
+        other = self.accept()
+        question = other.read()
+        self.assertEqual(question["data"], {"topic": "news", "since": "e-10"})
+        other.say(type="subscribed", topic="news", id="e-10", count=1)
+        other.publish("news", 11)
+        self.assertEqual(taken.result(), [11])
+
+    def test_whatever_comes_is_an_answer(self) -> None:
+        client, peer = self.connected(ping_interval=0.02)
+        call = InThread(client.call, "slow", timeout=DEADLINE)
+        question = peer.read()
+        for answer in ({"type": "pong"}, {"type": "push", "data": 1}, {"type": "ping"}):
+            while peer.read() != self.PING:
+                pass
+            peer.say(**answer)
+        peer.say(id=question["id"], done=True)
+        self.assertEqual(call.result(), {"done": True})
+
+    def test_without_an_interval_there_is_no_ping(self) -> None:
+        link = self.connected(ping_interval=0)[0]._reader
+        self.assertEqual(link._ping_interval, float("inf"))
+
+    def test_our_server_answers_while_it_works_on_a_command(self) -> None:
+        pings, go_on = threading.Semaphore(0), threading.Event()
+        router = Router()
+
+        @router.register("slow", protocol="tcp")
+        def slow(request: Any) -> str:
+            go_on.wait(DEADLINE)
+            return "done"
+
+        heed = MessageChannel._heed
+
+        def count(channel: MessageChannel, signal: Any) -> None:
+            heed(channel, signal)
+            pings.release()
+
+        with (
+            mock.patch.object(MessageChannel, "_heed", count),
+            running_server(router, tcp_keep_alive=True) as server,
+            TCPClient(*server.tcp_address, ping_interval=0.02) as client,
+        ):
+            call = InThread(client.call, "slow")
+            for _ in range(4):
+                self.assertTrue(pings.acquire(timeout=DEADLINE))
+            go_on.set()
+            self.assertEqual(call.result(), "done")
+
+
 @unittest.skipUnless(hasattr(os, "fork"), "there is no fork here")
 class Forks(ClientTestCase):
     """A client that was used before a fork: in the child it begins anew."""
@@ -1298,7 +1373,7 @@ class LinkAlone(unittest.TestCase):
         with far:
             waiting = iter(pieces)
 
-            def receive(deadline: float) -> bytes:
+            def receive(*_: object) -> bytes:
                 for piece in waiting:
                     if piece:
                         far.sendall(piece)

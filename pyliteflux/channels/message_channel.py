@@ -65,7 +65,7 @@ NEXT = {
 _BEFORE_HANDLING = before(NEXT, HANDLING)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
-PING = Announcement("ping")
+PING, PONG = Announcement("ping"), Announcement("pong")
 
 
 class MessageChannel(PushedChannel):
@@ -409,6 +409,9 @@ class MessageChannel(PushedChannel):
 
     def _heed(self, signal: Signal) -> None:
         """Do what a signal says, whoever has the turn."""
+        if signal.kind == "ping":
+            self.deliver(PONG, None, self._service.config.slow_client_policy)
+            return
         ack = None if self._acks is None else self._acks.pop(signal.id, None)
         if ack is not None:
             ack.end(ACKED, signal.data)

@@ -32,7 +32,17 @@ from .tcp_client import MAX_MESSAGE, TCPClient
 _CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 INTERRUPTED = 130  # What a shell expects of a program that Ctrl-C has ended: 128 + SIGINT.
 # What a server says unasked, to a client that sends lines of text as well.
-_NEWS = ("push", "ping", "closing", "dropped", "subscribed", "unsubscribed", "join", "leave")
+_NEWS = (
+    "push",
+    "ping",
+    "pong",
+    "closing",
+    "dropped",
+    "subscribed",
+    "unsubscribed",
+    "join",
+    "leave",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -88,14 +88,18 @@ class Link:
             link._wants_write = (BlockingIOError, SSLWantWriteError)
         return link
 
-    def lines(self, deadline: float = inf) -> Iterator[bytes]:
+    def lines(
+        self, deadline: float = inf, ping: bytes = b"", ping_interval: float = inf
+    ) -> Iterator[bytes]:
         """Yield each line without its LF, until the peer closes.
 
+        ping: sent where nothing has come for so many seconds, to be answered by anything.
         Raises OSError where the connection breaks or ends inside a line, TimeoutError at the
-        deadline (`time.monotonic`), FrameTooLong for a line over the limit.
+        deadline (`time.monotonic`) and where a ping is not answered, FrameTooLong for a line
+        over the limit.
         """
         line = bytearray()
-        while data := self._receive(deadline):
+        while data := self._receive(deadline, ping, ping_interval):
             head, *more = data.split(b"\n")
             line += head
             if len(line) > self._limit:
@@ -107,9 +111,18 @@ class Link:
         if line:
             raise ConnectionResetError("the connection ended inside a message")
 
-    def _receive(self, deadline: float) -> bytes:
+    def _receive(self, deadline: float, ping: bytes, ping_interval: float) -> bytes:
         """Return what came, b"" at the end."""
+        # From here on, and not from the last byte: while nobody reads, nothing can be heard.
+        heard_until = time.monotonic() + ping_interval
+        is_pinged = False
         while True:
+            if time.monotonic() >= heard_until:
+                if is_pinged:
+                    raise TimeoutError(f"no answer to a ping for {ping_interval:g} s")
+                is_pinged = True
+                heard_until += ping_interval
+                self._later.append(ping)
             self._send_later()
             wanted = READ
             try:
@@ -123,7 +136,11 @@ class Link:
             # itself, and nobody else will, comes after that, and there must be room for it.
             if self._later or (self._unsent and not self._writing.locked()):
                 wanted |= WRITE
-            self._wait(wanted, deadline)
+            try:
+                self._wait(wanted, min(deadline, heard_until))
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    raise
 
     def send(self, data: bytes, deadline: float, id: int | None = None) -> None:
         """Hand a message to the kernel: after those of other threads, and whole.

@@ -14,6 +14,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from ..errors import CallError, ConnectionLost, FrameTooLong, ProtocolError
@@ -28,6 +29,7 @@ log = GuardedLogger("pyliteflux.client")
 
 CLOSE_TIMEOUT = 1.0  # Seconds that `end` waits for the thread; it may be connecting.
 PONG = b'{"pong": true}\n'
+PING = b'{"type": "ping"}\n'
 
 
 class Reader:
@@ -44,12 +46,14 @@ class Reader:
         backoff: Backoff,
         queue: ItemQueue,
         limit: int,
+        ping_interval: float = inf,
     ) -> None:
         # Set once.
         self._peer = peer
         self._open_link = open_link
         self._reconnect = reconnect
         self._limit = limit
+        self._ping_interval = ping_interval
         # Reader thread only.
         self._backoff = backoff
         # Guarded by the lock, as what `_begin` makes; `ended` may be read without.
@@ -284,7 +288,7 @@ class Reader:
     def _read_all(self, link: Link) -> str:
         """Read until the end; return why it is the end."""
         try:
-            for line in link.lines():
+            for line in link.lines(ping=PING, ping_interval=self._ping_interval):
                 if line:
                     message = read_message(line)
                     with self.lock:
@@ -352,8 +356,8 @@ class Reader:
         if kind == "ping":
             link.send_soon(PONG)
             return
-        if kind in ("stream", "end"):
-            return  # The rest of an answer that nobody waits for.
+        if kind in ("pong", "stream", "end"):
+            return  # To our ping; or the rest of an answer that nobody waits for.
         mine = self.subscriptions.get(topic) if isinstance(topic, str) else None
         if kind == "closing":
             self._goodbye = f"{message.get('reason')}: {message.get('text')}"

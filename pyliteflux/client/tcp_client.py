@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = GuardedLogger("pyliteflux.client")
 
 MAX_MESSAGE = 16 * 1024 * 1024  # Bytes of one message of the server, or of a streamed answer.
+PING_INTERVAL = 15.0  # Seconds without a word of the server after which it is asked for one.
 QUEUE_LIMIT = 1024 * 1024  # Bytes of pushes that nobody has taken yet.
 _CLOSED = "the client is closed"
 
@@ -46,7 +47,9 @@ class TCPClient:
     timeout: seconds that a call, and connecting, may take. reconnect: come back after a loss,
     and resume what was subscribed to; without it the first loss is the end. keep_alive: as the
     server's tcp_keep_alive; False makes a connection for each call, and nothing else.
-    auto_ack: acknowledge a push that asks for it when it is taken. on_event: called with each
+    ping_interval: after so many seconds without a word the server is asked for one, and after as
+    many more the connection counts as lost; 0: never. auto_ack: acknowledge a push that asks for
+    it when it is taken. on_event: called with each
     `Event` between two pushes, by the thread that takes these; by default losses are logged.
     max_message, queue_limit: bytes. ssl_context: for a TLS proxy before the server. backoff:
     the waits between attempts to come back.
@@ -63,6 +66,7 @@ class TCPClient:
         timeout: float = 10.0,
         reconnect: bool = True,
         keep_alive: bool = True,
+        ping_interval: float = PING_INTERVAL,
         auto_ack: bool = True,
         on_event: Callable[[Event], object] | None = None,
         max_message: int = MAX_MESSAGE,
@@ -86,6 +90,7 @@ class TCPClient:
             backoff or Backoff(),
             ItemQueue(queue_limit),
             max_message,
+            ping_interval or inf,
         )
         self._once: set[Link] = set()  # Connections for one call.
         self._once_lock = threading.Lock()  # Guards the connections for one call.

@@ -38,7 +38,8 @@ Command = tuple[str, Any, Any, dict[str, str] | None]
 
 
 class Signal(NamedTuple):
-    """Not a command: the client acknowledges a push ("ack"), or says that it is there ("pong").
+    """Not a command: the client acknowledges a push ("ack"), says that it is there ("pong"), or
+    asks whether we are ("ping").
 
     id: of the push. data: the client's reply to it, None without.
     """
@@ -54,7 +55,7 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Command | Signal:
 
     max_depth: of XML elements; a framer has checked it already.
     A message without a command that says ``{"ack": id}``, ``{"pong": ...}``, `<ack id="...">` or
-    `<pong/>` is a `Signal`.
+    `<pong/>` is a `Signal`, and so is ``{"type": "ping"}`` with nothing beside it.
     Raises BadMessage with ``.data_type``, and with ``.id`` where one could be read. Its text
     says what is wrong and what is expected, and repeats no byte of the message. Where it can be
     read but has no command, ``.said`` is what it says to the route ``*``: the name is "", that of
@@ -91,6 +92,7 @@ def _decode_line(data: bytes) -> Command:
 
 # JSON: {"command": ..., "data": ..., "id": ..., "headers": ...}.
 
+_PING = {"type": "ping"}  # As the server says it, too.
 _JSON_SHAPE = 'expected {"command": "name", "data": ..., "id": ..., "headers": {...}}'
 
 
@@ -114,6 +116,8 @@ def _decode_json(data: bytes, value: Any) -> Command | Signal:
                 return Signal("json", "ack", value["ack"], value.get("data"))
             if "pong" in value:
                 return Signal("json", "pong")
+            if value == _PING:
+                return Signal("json", "ping")
         fault = "must be a str that is not empty" if "command" in value else "is missing"
         headers = value.get("headers")
         said = ("", value, id, headers if _is_headers(headers) else None)

@@ -119,6 +119,25 @@ class Acknowledging(ChannelCase):
         simulation.settle()
         self.assertEqual(self.lines(peer), ["1"])
 
+    def test_a_ping_is_answered_whatever_is_at_work(self) -> None:
+        simulation, peer = self.at_work()
+        peer.send(b'{"type": "ping"}\n')
+        simulation.settle(jobs=False)
+        self.assertEqual(peer.take(), b'{"type": "pong"}\n')
+        simulation.settle()
+        self.assertEqual(self.lines(peer), ["1"])
+        peer.send(b'{"type": "ping"}\n')
+        simulation.settle()
+        self.assertEqual(peer.take(), b'{"type": "pong"}\n')
+
+    def test_who_pings_and_reads_nothing_is_a_slow_client(self) -> None:
+        simulation = self.simulate(tcp_send_limit=2000)
+        peer = self.tell(simulation, b"", capacity=100)
+        for _ in range(100):
+            peer.send(b'{"type": "ping"}\n' * 10)
+            simulation.settle()
+        self.assertIn("SLOW_CLIENT", str(simulation.server.why(peer.client_id)))
+
     def test_commands_before_and_behind_it_keep_their_order(self) -> None:
         simulation, peer = self.at_work(commands(2))
         ack = self.pushed(simulation, peer)
