@@ -127,7 +127,7 @@ _BY_A_VARIABLE = {
     "__main__.py: importlib.import_module(module)",
     "statuses.py: import http",  # Nothing of it but HTTPStatus.
     "log.py: logging.getLogger(name)",  # Of the framework: its loggers are made with the module.
-    "log.py: text.encode(self.stream.encoding or 'utf-8', 'backslashreplace')",  # Our terminal's.
+    "console.py: text.encode(self.stream.encoding or 'utf-8', 'backslashreplace')",  # Ours.
     "jsontext.py: public.encode(probe)",
     "channels/http_reply.py: heads.encode(status, response.content_type, request_id_of(request),"
     " size)",

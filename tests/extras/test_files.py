@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from pyliteflux import Config, FileResponse, HTTPError, RouteError
-from pyliteflux.app.request import HTTPRequest, TCPRequest
+from pyliteflux.app.request import Home, HTTPRequest, TCPRequest
 from pyliteflux.app.response import RedirectResponse, make_response
 from pyliteflux.extras.files import StaticFiles, disposition
 from pyliteflux.extras.media_types import MEDIA_TYPES, guess_type
@@ -458,7 +458,8 @@ class StaticPaths(DirectoryTestCase):
 
     def test_links_out_of_the_root_are_followed_where_that_is_asked_for(self) -> None:
         os.symlink(self.directory / "secret.txt", self.directory / "root/out.txt")
-        follows = functools.partial(HTTPRequest, config=Config(static_follow_symlinks=True))
+        home = Home(Config(static_follow_symlinks=True))
+        follows = functools.partial(HTTPRequest, app=home)
         with mock.patch(f"{__name__}.HTTPRequest", follows):
             self.assertEqual(content_of(self.ask("out.txt")), b"secret")
             self.assert_refused("../secret.txt")  # A name never leads out.
