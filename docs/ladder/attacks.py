@@ -70,7 +70,28 @@ def idle_neighbour(target: Program) -> Verdict:
     return Verdict(got == b"cba\n", sent, b"cba\n", text, so)
 
 
-ATTACKS: dict[str, Attack] = {"deaf": deaf, "sticky": sticky, "idle_neighbour": idle_neighbour}
+def never_reads(target: Program) -> Verdict:
+    """Ask until nobody takes the questions any more, and read no answer."""
+    with target.connect(small_buffer=True) as greedy, target.connect() as neighbour:
+        greedy.sock.settimeout(0.5)
+        for _ in range(1000):
+            greedy.send(b"n" * 60000 + b"\n")
+            if greedy.is_refused:
+                break
+        neighbour.send(b"abc\n")
+        got = neighbour.read(4, silence=0.5)
+        text = neighbour.seen(got)
+    sent = tr("one client asks and asks, and reads nothing; another one: {}", repr(b"abc\n"))
+    so = "sendall() sleeps until this client reads, and the loop sleeps with it"
+    return Verdict(got == b"cba\n", sent, b"cba\n", text, so)
+
+
+ATTACKS: dict[str, Attack] = {
+    "deaf": deaf,
+    "sticky": sticky,
+    "idle_neighbour": idle_neighbour,
+    "never_reads": never_reads,
+}
 
 
 def show(server: Path, name: str) -> None:

@@ -185,7 +185,8 @@ class Client:
     def wait_for_reading(self) -> None:
         """Return when the server has taken what was sent, and had a moment to act on it."""
         if can_see_unread_bytes():
-            wait_until(lambda: not unread_bytes(self.peer, self.name))
+            if not wait_until(lambda: not unread_bytes(self.peer, self.name)):
+                raise Failure(NOT_READ, tr("that they are read"), "<silence>", self.sent)
             time.sleep(0.002)
         else:
             time.sleep(0.02)
@@ -446,4 +447,5 @@ NOT_STARTED = "the program could not be started"
 NO_LINE = "the first thing a program of this course does is say where it listens"
 PORT_ZERO = "port 0 means a free one: ask the listener's getsockname() which it has become"
 NOT_TAKEN = "nobody takes new connections: the listener is closed, or its queue is full"
+NOT_READ = "the server reads no more of this client: it is busy, or asleep somewhere else"
 HAS_DIED = "one client's misfortune has ended the server, and with it all the others"
