@@ -26,7 +26,7 @@ from ..jsontext import dumps
 from ..log import escape
 from ..log import framework as log
 from ..protocol.http_connection import CLOSED as PEER_IS_DONE
-from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Signal
+from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Mark
 from ..protocol.http_head import HttpLimits, RequestHead
 from ..protocol.http_response import CONTINUE, Heads, encode_error_response
 from ..reactor.life import READING
@@ -248,7 +248,7 @@ class HttpChannel(Channel):
         else:
             super()._continue()
 
-    def _receive_body(self, event: RequestHead | bytes | Signal) -> bool:
+    def _receive_body(self, event: RequestHead | bytes | Mark) -> bool:
         """Take pieces until the request is dispatched (True) or more data is needed (False)."""
         http, service = self._http, self._service
         while True:

@@ -28,9 +28,9 @@ from ..protocol.message import (
     Command,
     Signal,
     decode,
-    encode_chunk,
     encode_end,
     encode_error,
+    encode_item,
 )
 from ..protocol.push import Announcement
 from ..push.acks import ACKED
@@ -524,7 +524,7 @@ class MessageChannel(PushedChannel):
         self._pull = StreamPull(
             response.remaining,
             # Where nobody listens it still runs to its end: that may be what it is for.
-            lambda item: encode_chunk(item, data_type, id, wrap, default) if answers else b"",
+            lambda item: encode_item(item, data_type, id, wrap, default) if answers else b"",
             response.discard,
             request,
             self._service.streams,

@@ -29,15 +29,15 @@ from .http_head import (
 from .known_heads import LONGEST_KNOWN
 
 
-class Signal(Word):
+class Mark(Word):
     """What `next_event` returns where it is neither a head nor a piece of a body."""
 
     NEED_DATA = "nothing whole is here: receive more"
     END = "the body of the current request is complete"
 
 
-NEED_DATA = Signal.NEED_DATA
-END = Signal.END
+NEED_DATA = Mark.NEED_DATA
+END = Mark.END
 
 
 class RequestState(Word):
@@ -145,7 +145,7 @@ class HttpConnection:
         """The peer will send no more."""
         self._at_eof = True
 
-    def next_event(self) -> RequestHead | bytes | Signal:
+    def next_event(self) -> RequestHead | bytes | Mark:
         """Return the next head, piece of its body, END of its body, or NEED_DATA.
 
         A head whose `has_body` is False is a whole request: no END follows. Raises
@@ -247,7 +247,7 @@ class HttpConnection:
         self._searched = 0
         return buffer
 
-    def _next_piece(self) -> bytes | Signal:
+    def _next_piece(self) -> bytes | Mark:
         body, head = self._body, self.head
         assert head is not None
         if body is None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..jsontext import Default, dumps, loads
+from ..xmltext import xml_document
 from .http_response import encode_chunk
-from .message import Wrap, xml_document
+from .message import Wrap
 
 
 class Announcement:

@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 from pyliteflux.errors import NO_ID, BadMessage
 from pyliteflux.protocol.framing import Frame, MessageFramer
 from pyliteflux.protocol.message import (
-    MAX_ATTRIBUTES,
     Signal,
     decode,
     encode_answer,
-    encode_chunk,
     encode_end,
     encode_error,
+    encode_item,
 )
-from pyliteflux.protocol.push import PushFrame
+from pyliteflux.xmltext import MAX_ATTRIBUTES
 
 
 class Said(NamedTuple):
@@ -320,8 +319,8 @@ class BinaryAndWrapped(unittest.TestCase):
             with self.subTest(value):
                 self.assertEqual(encode_answer(value, "binary"), plain)
                 self.assertEqual(encode_answer(value, "binary", NO_ID, self.wrap), wrapped)
-                self.assertEqual(encode_chunk(value, "binary"), plain)
-                self.assertEqual(encode_chunk(value, "binary", NO_ID, self.wrap), wrapped)
+                self.assertEqual(encode_item(value, "binary"), plain)
+                self.assertEqual(encode_item(value, "binary", NO_ID, self.wrap), wrapped)
 
     def test_a_framing_gets_messages_without_their_line_end(self) -> None:
         for value, data_type, id, wrapped in (
@@ -345,7 +344,7 @@ class BinaryAndWrapped(unittest.TestCase):
             self.assertEqual(encode_error("no", "c", data_type), error[1:-1] + b"\n")
         for data_type in ("json", "xml"):
             for plain, wrapped in (
-                (encode_chunk(1, data_type, 7), encode_chunk(1, data_type, 7, self.wrap)),
+                (encode_item(1, data_type, 7), encode_item(1, data_type, 7, self.wrap)),
                 (encode_end(data_type, 7), encode_end(data_type, 7, self.wrap)),
                 (
                     encode_error("no", "c", data_type, 7),
@@ -486,7 +485,7 @@ class Answers(unittest.TestCase):
         self.assertEqual(encode_answer(value, "json"), text)
         self.assertEqual(encode_answer(value, "raw"), text)
         for data_type in ("json", "raw", "xml"):
-            for encode in (encode_answer, encode_chunk):
+            for encode in (encode_answer, encode_item):
                 data = encode({"v": [1j, {2j: 1}]}, data_type, default=str)  # type: ignore[operator]
                 self.assertIn(b"1j", data)
                 self.assertIn(b"2j", data)
@@ -562,7 +561,7 @@ class Streams(unittest.TestCase):
             ("xml", "x\n", NO_ID, b"<stream>x&#10;</stream>\n"),
         ]:
             with self.subTest(data_type=data_type, item=item):
-                self.assertEqual(encode_chunk(item, data_type, id), chunk)
+                self.assertEqual(encode_item(item, data_type, id), chunk)
 
     def test_ends(self) -> None:
         self.assertEqual(encode_end("raw", 7), b"")
@@ -570,50 +569,6 @@ class Streams(unittest.TestCase):
         self.assertEqual(encode_end("json", 7), b'{"type": "end", "id": 7}\n')
         self.assertEqual(encode_end("xml"), b"<end/>\n")
         self.assertEqual(encode_end("xml", "7"), b'<end id="7"/>\n')
-
-
-class Pushes(unittest.TestCase):
-    """P3: {"type": "push", "data": message} and LF, or <push>...</push>."""
-
-    def test_any_json_value_is_pushed(self) -> None:
-        messages: list[Any] = ["text", 1, None, True, [1, "a\nb"], {"a": {"b": []}}, ""]
-        for message in messages:
-            with self.subTest(message):
-                frame = PushFrame(message)
-                self.assertEqual(frame.json.count(b"\n"), 1)
-                self.assertTrue(frame.json.startswith(b'{"type": "push", "data": '))
-                self.assertEqual(json.loads(frame.json)["data"], message)
-                self.assertEqual(frame.xml.count(b"\n"), 1)
-        self.assertEqual(PushFrame("a\nb").xml, b"<push>a&#10;b</push>\n")
-        self.assertEqual(PushFrame({"a": [1]}).xml, b"<push><a><item>1</item></a></push>\n")
-
-    def test_each_form_is_built_once(self) -> None:
-        frame = PushFrame([1])
-        self.assertIs(frame.json, frame.json)
-        self.assertIs(frame.xml, frame.xml)
-
-    def test_a_message_changed_after_the_push_is_sent_as_it_was(self) -> None:
-        message = {"a": 1}
-        frame = PushFrame(message)
-        message["a"] = 2
-        self.assertEqual(frame.xml, b"<push><a>1</a></push>\n")
-
-    def test_what_json_cannot_write_is_an_error_where_it_is_pushed(self) -> None:
-        for message in (object(), b"x", float("inf"), "\ud800", {b""}):
-            with self.assertRaises((TypeError, ValueError)):
-                PushFrame(message)
-
-    def test_xml_never_fails_however_deep_the_message_is(self) -> None:
-        depths = 0
-        for depth in (100, 300, 500, 700, 900, 1500, 3000):
-            try:
-                frame = PushFrame(nested(depth))
-            except ValueError:
-                continue  # Refused at once, which is where it belongs.
-            depths += 1
-            self.assertTrue(frame.xml.startswith(b"<push>"))
-            self.assertTrue(frame.xml.endswith(b"</push>\n"))
-        self.assertGreater(depths, 1)
 
 
 class Garbage(unittest.TestCase):
