@@ -59,8 +59,8 @@ from .extras.proxy import ProxyHeadersMiddleware
 from .extras.timing import TimingMiddleware
 from .logger import Logger
 from .no_answer import NO_ANSWER
+from .protocol.frame import Frame
 from .protocol.framers import BufferedFramer, Framer, LengthFramer
-from .protocol.framing import Frame
 from .server.server import Server
 
 __version__ = "1.0.0.dev0"

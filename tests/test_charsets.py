@@ -15,7 +15,7 @@ from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.charsets import codec_of, to_text
 from pyliteflux.errors import BadMessage
 from pyliteflux.headers import Headers
-from pyliteflux.protocol.framing import Frame
+from pyliteflux.protocol.frame import Frame
 from pyliteflux.protocol.message import decode
 from tests.test_layers import package_sources
 

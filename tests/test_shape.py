@@ -25,7 +25,6 @@ LONG_MODULES: dict[str, int] = {
     "channels/channel.py": 500,
     "channels/http_channel.py": 730,
     "channels/message_channel.py": 720,
-    "protocol/framing.py": 490,
     "server/runtime.py": 590,
     "server/server.py": 545,
 }
@@ -100,7 +99,6 @@ WITHOUT_MIRROR: set[str] = {
     "extras/timing.py",
     "no_answer.py",
     "otherwords.py",
-    "protocol/scanners.py",
     "push/door.py",
     "push/hooks.py",
     "server/abandoned.py",

@@ -9,7 +9,7 @@ Chapter: docs/tcp.md.
 
 from __future__ import annotations
 
-from ..protocol.framing import Frame
+from ..protocol.frame import Frame
 from ..protocol.message import Command, Signal, decode
 
 # Up to so many bytes of JSON or XML are decoded where they are cut: some 3 ms at the worst.

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import BadMessage, ProtocolError
+from ..protocol.frame import Frame
 from ..protocol.framers import Framer
-from ..protocol.framing import Frame
 from ..protocol.message import Command, Signal, decode
 from .decoding import DECODED_HERE, SLOW
 

@@ -22,8 +22,8 @@ from ..errors import NO_ID, BadMessage, MessageTimeout, ProtocolError, WrongPort
 from ..headers import Headers
 from ..log import framework as log
 from ..probes import probe_silence
+from ..protocol.frame import Frame
 from ..protocol.framers import Framer, Framing, hand_over
-from ..protocol.framing import Frame
 from ..protocol.message import (
     Command,
     Signal,

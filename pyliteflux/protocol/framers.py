@@ -20,7 +20,8 @@ from typing import Any, ClassVar, NoReturn, Protocol
 
 from ..config import Config
 from ..errors import BadMessage, ConfigError, FrameTooLong, ProtocolError
-from .framing import BOM, Frame, JsonFramer, LineFramer, MessageFramer, XmlFramer
+from .frame import Frame
+from .framing import BOM, JsonFramer, LineFramer, MessageFramer, XmlFramer
 from .scanners import BRACE, LESS, JsonScanner
 
 # Bytes that a message may have around it, beside those that tcp_max_message counts.

@@ -14,11 +14,12 @@ Chapter: docs/tcp.md.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 from ..errors import BadMessage, FrameTooLong, ProtocolError, WrongPort
 from ..jsontext import loads
 from ..word import Word
+from .frame import MAX_DEPTH, MAX_MESSAGE, Frame
 from .scanners import (
     BRACE,
     LESS,
@@ -38,9 +39,6 @@ from .scanners import (
     tls_hello,
 )
 
-MAX_MESSAGE = 1024 * 1024  # Bytes. Config.tcp_max_message.
-MAX_DEPTH = 64  # Levels. Config.tcp_max_depth.
-
 # Consumed bytes are cut off the buffer's front only now and then: each cut may move the rest,
 # and a hundred thousand small messages in one buffer must not move it a hundred thousand times.
 COMPACT_AT = 64 * 1024
@@ -52,34 +50,7 @@ _LF, _END_BRACE = b"\n}"
 _line_end = re.compile(rb"\n|\0(?=[{<])").search
 
 
-class Frame:
-    """One message as bytes, without its line end.
-
-    data_type: "json", "xml", "raw" (a line: a command and its data) or "binary" (bytes without
-    a command; the route ``*`` gets them). value: the object that a JSON message is, where its
-    end was found by reading it; None: `protocol.message` has still to read it.
-    """
-
-    __slots__ = ("data", "data_type", "value")
-
-    def __init__(self, data_type: str, data: bytes, value: dict[str, Any] | None = None) -> None:
-        self.data_type = data_type
-        self.data = data
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Frame):
-            return NotImplemented
-        return self.data == other.data and self.data_type == other.data_type
-
-    def __hash__(self) -> int:
-        return hash((self.data_type, self.data))
-
-    def __repr__(self) -> str:
-        return f"Frame({self.data_type!r}, {self.data!r})"
-
-
-class State(Word):
+class FramingState(Word):
     """Where in the stream a `MessageFramer` is."""
 
     OPENING = "no message yet: is it a TCP client at all?"
@@ -89,15 +60,15 @@ class State(Word):
     LOST = "a message over the limit, or another protocol: nothing more is read"
 
 
-OPENING, BETWEEN, INSIDE = State.OPENING, State.BETWEEN, State.INSIDE
-SKIPPING, LOST = State.SKIPPING, State.LOST
+OPENING, BETWEEN, INSIDE = FramingState.OPENING, FramingState.BETWEEN, FramingState.INSIDE
+SKIPPING, LOST = FramingState.SKIPPING, FramingState.LOST
 
-NEXT: dict[State, tuple[State, ...]] = {
-    OPENING: (BETWEEN, LOST),
-    BETWEEN: (INSIDE, LOST),
-    INSIDE: (BETWEEN, SKIPPING, LOST),
-    SKIPPING: (BETWEEN,),
-    LOST: (),
+NEXT = {
+    OPENING: {BETWEEN, LOST},
+    BETWEEN: {INSIDE, LOST},
+    INSIDE: {BETWEEN, SKIPPING, LOST},
+    SKIPPING: {BETWEEN},
+    LOST: set(),
 }
 
 
@@ -415,8 +386,8 @@ class MessageFramer:
         else:
             self._start = position
 
-    def _move(self, new: State) -> None:
-        assert new in NEXT[self._state], f"{self._state} -> {new}"
+    def _move(self, new: FramingState) -> None:
+        assert new in NEXT[self._state], (self._state, new)
         self._state = new
 
 

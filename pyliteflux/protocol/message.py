@@ -17,7 +17,7 @@ from ..errors import NO_ID, BadMessage
 from ..jsontext import Default, dumps, loads
 from ..no_answer import NO_ANSWER
 from ..xmltext import read_xml, xml_document
-from .framing import MAX_DEPTH, Frame
+from .frame import MAX_DEPTH, Frame
 
 # What a framing does to a message on its way out; None: the message is a line, or ends itself.
 Wrap = Callable[[bytes], bytes]

@@ -191,14 +191,14 @@ class Part(Word):
 TEXT, MARKUP, SECTION, WHOLE = Part.TEXT, Part.MARKUP, Part.SECTION, Part.WHOLE
 START_TAG, VALUE, END_TAG = Part.START_TAG, Part.VALUE, Part.END_TAG
 
-NEXT_PART: dict[Part, tuple[Part, ...]] = {
-    TEXT: (MARKUP,),
-    MARKUP: (START_TAG, END_TAG, SECTION),
-    START_TAG: (VALUE, TEXT, WHOLE),
-    VALUE: (START_TAG,),
-    END_TAG: (TEXT, WHOLE),
-    SECTION: (TEXT,),
-    WHOLE: (),
+NEXT_PART = {
+    TEXT: {MARKUP},
+    MARKUP: {START_TAG, END_TAG, SECTION},
+    START_TAG: {VALUE, TEXT, WHOLE},
+    VALUE: {START_TAG},
+    END_TAG: {TEXT, WHOLE},
+    SECTION: {TEXT},
+    WHOLE: set(),
 }
 
 _PI, _COMMENT, _CDATA = b"<?", b"<!--", b"<![CDATA["
@@ -338,7 +338,7 @@ class XmlScanner:
         return self._move(TEXT if self._depth else WHOLE)
 
     def _move(self, new: Part) -> bool:
-        assert new in NEXT_PART[self._part], f"{self._part} -> {new}"
+        assert new in NEXT_PART[self._part], (self._part, new)
         self._part = new
         return True
 

@@ -6,7 +6,7 @@ import unittest
 
 from pyliteflux.channels.decoding import DECODED_HERE, Undecoded, decode_whole
 from pyliteflux.errors import BadMessage
-from pyliteflux.protocol.framing import Frame
+from pyliteflux.protocol.frame import Frame
 from tests.channels.test_message_channel import ChannelCase
 
 

@@ -11,8 +11,8 @@ import atheris
 with atheris.instrument_imports(include=["pyliteflux"]):
     from pyliteflux.config import FRAMINGS, Config
     from pyliteflux.errors import BadMessage, FrameTooLong
+    from pyliteflux.protocol.frame import Frame
     from pyliteflux.protocol.framers import BufferedFramer, Framing, hand_over
-    from pyliteflux.protocol.framing import Frame
     from pyliteflux.protocol.message import Signal, decode, encode_answer
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pyliteflux.config import FRAMINGS, Config
 from pyliteflux.errors import BadMessage, FrameTooLong, ProtocolError
 from pyliteflux.jsontext import dumps, loads
+from pyliteflux.protocol.frame import Frame
 from pyliteflux.protocol.framers import Framing
-from pyliteflux.protocol.framing import Frame, MessageFramer
+from pyliteflux.protocol.framing import MessageFramer
 from pyliteflux.protocol.http_connection import END, NEED_DATA, HttpConnection
 from pyliteflux.protocol.http_head import HttpLimits, RequestHead
 from pyliteflux.protocol.message import NO_ID, decode, encode_answer

@@ -15,6 +15,7 @@ from typing import Any
 from pyliteflux.config import FRAMINGS, Config
 from pyliteflux.errors import BadMessage, ConfigError, FrameTooLong, ProtocolError
 from pyliteflux.protocol import framers
+from pyliteflux.protocol.frame import Frame
 from pyliteflux.protocol.framers import (
     MOST_SKIPPED,
     OVERHEAD,
@@ -25,7 +26,7 @@ from pyliteflux.protocol.framers import (
     LengthFramer,
     hand_over,
 )
-from pyliteflux.protocol.framing import BOM, Frame, MessageFramer
+from pyliteflux.protocol.framing import BOM, MessageFramer
 from pyliteflux.protocol.message import Signal, decode
 
 BAD_JSON, BAD_XML, BAD_RAW, BAD_BINARY = "bad json", "bad xml", "bad raw", "bad binary"

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pyliteflux.errors import NO_ID, BadMessage
-from pyliteflux.protocol.framing import Frame, MessageFramer
+from pyliteflux.protocol.frame import Frame
+from pyliteflux.protocol.framing import MessageFramer
 from pyliteflux.protocol.message import (
     Signal,
     decode,
