@@ -120,6 +120,7 @@ _COUNT_OFF = "a whole number, 0 for no limit"
 _SECONDS = "seconds, more than 0"
 _SECONDS_OFF = "seconds, 0 for no limit"
 _FLAG = "True or False"
+_HOST = "a host name or address"
 
 
 class Config:
@@ -131,17 +132,11 @@ class Config:
 
     # Where to listen.
     http_host: str = _row(
-        "127.0.0.1",
-        _text,
-        "a host name or address",
-        "address of the HTTP port; localhost is IPv4 and IPv6",
+        "127.0.0.1", _text, _HOST, "address of the HTTP port; localhost is IPv4 and IPv6"
     )
     http_port: int = _row(8000, _port, "0 to 65535", "HTTP port; 0 takes a free one")
     tcp_host: str = _row(
-        "127.0.0.1",
-        _text,
-        "a host name or address",
-        "address of the TCP port; localhost is IPv4 and IPv6",
+        "127.0.0.1", _text, _HOST, "address of the TCP port; localhost is IPv4 and IPv6"
     )
     tcp_port: int = _row(8001, _port, "0 to 65535", "TCP port; 0 takes a free one")
     reuse_port: bool = _row(False, _flag, _FLAG, "SO_REUSEPORT: several processes share the ports")

@@ -671,7 +671,7 @@ ADVISORIES = (
             "app.test_ranges.Ranges.test_a_hostile_field_is_read_in_linear_time",
             "app.test_conditions.Tags.test_a_hostile_list_is_read_in_linear_time",
             "extras.test_proxy.Forwarded.test_a_hostile_field_is_read_in_linear_time",
-            "protocol.test_framing.Tables.test_no_pattern_repeats_a_group_without_a_bound",
+            "protocol.test_scanners.Tables.test_no_pattern_repeats_a_group_without_a_bound",
         ),
     ),
     Advisory(

@@ -124,22 +124,6 @@ class RequestHead:
     connection.
     """
 
-    __slots__ = (
-        "method",
-        "target",
-        "summary",
-        "path",
-        "query",
-        "version",
-        "headers",
-        "host",
-        "has_body",
-        "content_length",
-        "expects_continue",
-        "keep_alive",
-        "is_plain",
-    )
-
     method: str
     target: str
     summary: str
@@ -153,6 +137,8 @@ class RequestHead:
     expects_continue: bool
     keep_alive: bool
     is_plain: bool
+
+    __slots__ = tuple(__annotations__)
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target} HTTP/{self.version[0]}.{self.version[1]}>"
