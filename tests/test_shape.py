@@ -15,7 +15,7 @@ from tests import shape
 from tests.test_layers import ROOT, package_sources
 
 # Lines that hold code; docstrings, comments and blank lines apart.
-MOST_CODE = 15100
+MOST_CODE = 15300
 # Lines of a module: few are over LONG_MODULE, and each of them stands here with its ceiling.
 LONG_MODULE = 450
 LONG_MODULES: dict[str, int] = {
