@@ -23,7 +23,7 @@ from .decoding import DECODED_HERE, SLOW
 
 # Messages kept at most: as many as are handled in one turn when they are all here.
 MOST_AHEAD = 16
-# And signals heeded in one look: beyond, a flood of them has to wait for its turn as commands do.
+# And signals heeded in one look: then it is the turn of others.
 MOST_SIGNALS = 64
 # What a frame says; None: it is too large to be decoded here; an error: it cannot be read.
 Said = Command | ProtocolError | None
@@ -47,16 +47,21 @@ class LookAhead:
     def __len__(self) -> int:
         return len(self._items)
 
-    def look(self, framer: Framer, heed: Callable[[Signal], None]) -> None:
-        """Cut what is here; hand each signal to `heed`, which does not raise."""
+    def look(self, framer: Framer, heed: Callable[[Signal], None]) -> bool:
+        """Cut what is here; hand each signal to `heed`, which does not raise.
+
+        Returns True where more is left to be looked at, in another turn.
+        """
         signals = 0
-        while len(self._items) < MOST_AHEAD and signals < MOST_SIGNALS and not self._is_barred():
+        while len(self._items) < MOST_AHEAD and not self._is_barred():
+            if signals == MOST_SIGNALS:
+                return True
             frame: Frame | None = None
             said: Said = None
             try:
                 frame = framer.next_frame()
                 if frame is None:
-                    return
+                    return bool(getattr(framer, "has_more", False))
                 if len(frame.data) <= DECODED_HERE or frame.data_type not in SLOW:
                     read = decode(frame, self._max_depth)
                     if isinstance(read, Signal):
@@ -68,6 +73,7 @@ class LookAhead:
                 said = error
             self._items.append((frame, said))
             self.size += 0 if frame is None else len(frame.data)
+        return False
 
     def take(self) -> tuple[Frame | None, Said]:
         """Return the next message. There must be one."""

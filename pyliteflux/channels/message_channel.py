@@ -157,13 +157,16 @@ class MessageChannel(PushedChannel):
             self._look_ahead()
 
     def _look_ahead(self) -> None:
-        """A message is at work: of what is behind it, heed the signals. All else waits."""
-        request = self._request
-        if request is not None and request.route.framing is None and self._keep_alive:
+        """A message, or on_connect, is at work: heed the signals behind it. All else waits."""
+        request, state = self._request, self.state
+        # What is not decoded yet may say that what follows is cut in another way.
+        may_look = self._undecoded is None and (request is None or request.route.framing is None)
+        if may_look and self._keep_alive and (state is HANDLING or state is SENDING):
             if self._ahead is None:
                 service = self._service
                 self._ahead = LookAhead(service.changes_framing, service.max_depth)
-            self._ahead.look(self._framer, self._heed)
+            if self._ahead.look(self._framer, self._heed):
+                self._continue_later()
         self._bound_buffer()
 
     def _bound_buffer(self) -> None:
@@ -214,12 +217,14 @@ class MessageChannel(PushedChannel):
         super()._continue_later()
 
     def _continue(self) -> None:
-        if self.state is not SENDING:
+        if self.state is not HANDLING and self.state is not SENDING:
             super()._continue()
             return
         self._will_continue = False
-        if self._pull is None and not self._transport.is_congested:
+        if self.state is SENDING and self._pull is None and not self._transport.is_congested:
             self._end_cycle()
+        elif self._framer.buffered:
+            self._look_ahead()
 
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
@@ -328,14 +333,12 @@ class MessageChannel(PushedChannel):
             if isinstance(outcome, BaseException):
                 raise outcome  # If it is a bug of ours, the reactor gives this connection up.
             frame, said = outcome
-            if not isinstance(said, Signal):
+            if isinstance(said, Signal):
+                self._on_signal(said)
+            else:
                 self._dispatch(frame, said)
-                return
-            self._on_signal(said)
         except BadMessage as error:
-            if undecoded is not None and self._dispatch_unclaimed(undecoded.frame, error):
-                return
-            self._answer_error(error)
+            self._refuse(None if undecoded is None else undecoded.frame, error)
         if self.state is IDLE:
             self._continue_later()
 

@@ -32,9 +32,9 @@ class Looking(unittest.TestCase):
         self.ahead = LookAhead(lambda command: command == "upgrade", 64)
         self.heard: list[Signal] = []
 
-    def look(self, data: bytes) -> None:
+    def look(self, data: bytes) -> bool:
         self.framer.receive_data(data)
-        self.ahead.look(self.framer, self.heard.append)
+        return self.ahead.look(self.framer, self.heard.append)
 
     def test_signals_are_heeded_and_all_else_is_kept_in_order(self) -> None:
         self.look(commands(1) + b'{"ack": "a"}\nhello you\n<ack id="b"/>{bad}\n{"pong": true}\n')
@@ -60,8 +60,10 @@ class Looking(unittest.TestCase):
         self.assertEqual(len(self.heard), 1)
 
     def test_a_flood_of_signals_has_an_end_each_time(self) -> None:
-        self.look(b'{"ack": "a"}\n' * (MOST_SIGNALS + 1))
+        self.assertTrue(self.look(b'{"ack": "a"}\n' * (MOST_SIGNALS + 1)))
         self.assertEqual(len(self.heard), MOST_SIGNALS)
+        self.assertFalse(self.look(b""))
+        self.assertEqual(len(self.heard), MOST_SIGNALS + 1)
 
     def test_nobody_looks_past_what_may_change_the_framing(self) -> None:
         self.look(b'upgrade\n{"ack": "a"}\n')
@@ -170,6 +172,28 @@ class Acknowledging(ChannelCase):
         peer.send(self.acknowledge(ack))
         simulation.settle()
         self.assertEqual(ack.state, "acked")
+
+    def test_many_acks_in_one_segment_all_arrive(self) -> None:
+        """Nothing comes behind them that would have the rest looked at."""
+        simulation, peer = self.at_work(recv_size=64 * 1024)
+        acks = [self.pushed(simulation, peer) for _ in range(3 * MOST_SIGNALS)]
+        peer.send(b"".join(map(self.acknowledge, acks)))
+        simulation.settle(jobs=False)
+        self.assertEqual({ack.state for ack in acks}, {"acked"})
+        simulation.settle()
+        self.assertEqual(self.lines(peer), ["1"])
+
+    def test_an_ack_while_on_connect_is_at_work(self) -> None:
+        simulation = self.simulate()
+        simulation.server.on_connect(lambda client: None)
+        peer = simulation.tcp()
+        simulation.settle(jobs=False)
+        ack = self.pushed(simulation, peer)
+        peer.send(commands(1) + self.acknowledge(ack) + commands(2))
+        simulation.settle(jobs=False)
+        self.assertEqual((ack.state, simulation.channel(peer).state.name), ("acked", "HANDLING"))
+        simulation.settle()
+        self.assertEqual(self.lines(peer), ["1", "2"])
 
     def test_what_waits_ahead_is_bounded_as_what_waits_uncut(self) -> None:
         simulation, peer = self.at_work(recv_size=4096)
