@@ -217,7 +217,9 @@ class Reactor:
         if self._ready:
             self._run_queue(self._ready)
         for handle in self._timers.pop_due(self.now):
-            self._call(handle.call)
+            timer, args = handle.take()  # Another that is due may have cancelled it.
+            if timer is not None:
+                self._call(timer, *args)
         # Flushing may make a channel write again (its next answer): that is for the next turn,
         # or a peer that reads fast and asks for much would keep the loop for itself.
         if self._to_flush:
@@ -252,9 +254,9 @@ class Reactor:
             if self.debug:
                 self._watch_call(callback)
 
-    def _call(self, callback: Callable[[], object]) -> None:
+    def _call(self, callback: Callable[..., object], *args: Any) -> None:
         try:
-            callback()
+            callback(*args)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -34,15 +34,14 @@ class TimerHandle:
 
     @property
     def is_active(self) -> bool:
-        """True until it has been cancelled or called."""
+        """True until it has been cancelled or taken."""
         return self._callback is not None
 
-    def call(self) -> None:
-        """Call it once, unless it was cancelled."""
+    def take(self) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
+        """Return what to call with what, for the one time: None after that, or when cancelled."""
         callback, args = self._callback, self._args
         self.cancel()
-        if callback is not None:
-            callback(*args)
+        return callback, args
 
 
 CLEAN_SIZE = 1000  # Timers: fewer are not worth looking for cancelled ones.

@@ -6,8 +6,10 @@ import json
 import threading
 import unittest
 from typing import Any
+from unittest import mock
 
 from pyliteflux import Router
+from pyliteflux.channels.pushed_channel import PushedChannel
 from pyliteflux.errors import PoolFull
 from pyliteflux.push.acks import ACKED, GONE, TIMEOUT, Ack
 from tests.fakes import Peer, Simulation
@@ -170,6 +172,22 @@ class OverSimulatedSockets(unittest.TestCase):
             self.say(simulation, peer, {"ack": ack.id})
             assert ack.timer is not None
             self.assertFalse(ack.timer.is_active)
+
+    def test_a_timer_that_fails_costs_its_connection(self) -> None:
+        """As a failing callback of its socket does, and no other (X2)."""
+
+        def fail(channel: Any, ack: Ack) -> None:
+            raise RuntimeError("a bug")
+
+        with mock.patch.object(PushedChannel, "_on_ack_timeout", fail):
+            with self.simulate() as simulation:
+                peer, other = self.connect(simulation), self.connect(simulation)
+                ack = self.push(simulation, peer)
+                simulation.advance(60)
+                self.assertEqual(ack.state, "gone")
+                self.assertTrue(peer.saw_reset)
+                self.assertEqual(len(simulation.server.clients), 1)
+                self.assertTrue(simulation.channel(other).is_long_lived)
 
     def test_a_client_that_leaves_ends_all_of_its(self) -> None:
         for leave in ("close", "reset"):

@@ -7,6 +7,7 @@ import socket
 import threading
 import unittest
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pyliteflux.errors import ReactorClosed
@@ -177,18 +178,27 @@ class Exceptions(ReactorCase):
 
     def test_the_owner_of_a_call_that_raises_is_told(self) -> None:
         class Owner:
-            told: list[Exception] = []
+            told: list[BaseException] = []
 
-            def work(self) -> None:
+            def work(self, *args: str) -> None:
                 raise RuntimeError("on purpose")
 
             def on_failure(self, error: BaseException) -> None:
                 self.told.append(error)
 
-        self.reactor.call_soon(Owner().work)
-        with captured_logs():
-            self.reactor.run_once()
-        self.assertEqual(len(Owner.told), 1)
+        owner = Owner()
+        for call in (
+            self.reactor.call_soon,
+            self.reactor.call_soon_threadsafe,
+            self.reactor.call_at_turn_end,
+            partial(self.reactor.call_later, 0),
+        ):
+            with self.subTest(call), captured_logs() as logs:
+                call(owner.work)
+                self.reactor.run_once()
+                self.assertEqual(len(owner.told), 1)
+                self.assertTrue(logs.find("Owner.work"))
+            owner.told.clear()
 
     def test_a_slow_turn_is_logged(self) -> None:
         self.reactor.call_soon(self.clock.advance, 0.25)
