@@ -90,16 +90,12 @@ WITHOUT_MIRROR: set[str] = {
     "extras/negotiation.py",
     "extras/subscribe_commands.py",
     "extras/timing.py",
-    "no_answer.py",
-    "otherwords.py",
     "push/door.py",
     "push/hooks.py",
     "server/abandoned.py",
     "server/server.py",
     "server/stop_signals.py",
     "server/tracing.py",
-    "signatures.py",
-    "statuses.py",
 }
 LEAST_DOCUMENTED = 98.0  # Per cent of the public names.
 
