@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pyliteflux
 from pyliteflux import Middleware, Router
-from pyliteflux.app.response import fields_of
+from pyliteflux.app.values import fields_of
 from tests.fakes import Peer, Simulation
 
 PACKAGE = str(Path(pyliteflux.__file__).parent)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ..config import Config
 from ..signatures import check_hook
+from .error_answers import ErrorAnswers
 from .middleware import MiddlewareManager
 from .pipeline import Pipeline
 from .request import Home
@@ -31,7 +32,8 @@ class App(Home):
         self.router = router
         self.ready_made = Router()
         self.middlewares = MiddlewareManager()
-        self.pipeline = Pipeline(config, self.middlewares)
+        self.errors = ErrorAnswers(config)
+        self.pipeline = Pipeline(self.middlewares, self.errors)
 
     def error(self, kind: int | type[BaseException]) -> Callable[[Decorated], Decorated]:
         """Return a decorator: the function answers a status (400 to 599) or an exception.
@@ -47,7 +49,7 @@ class App(Home):
 
         def decorate(handler: Decorated) -> Decorated:
             check_hook(handler, "an error handler", "request", "error")
-            self.pipeline.error_handlers[kind] = handler
+            self.errors.handlers[kind] = handler
             return handler
 
         return decorate

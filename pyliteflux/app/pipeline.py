@@ -16,40 +16,23 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from ..config import Config
-from ..errors import HTTPError, PoolFull
-from ..headers import says_close
-from ..jsontext import is_record
-from ..log import escape
 from ..log import framework as log
-from ..no_answer import NO_ANSWER
 from .context import enter
-from .debug_page import debug_page, text_of, traceback_of, wants_html
+from .error_answers import ErrorAnswers, what_failed
+from .message_answer import message_answer
 from .middleware import Chain, MiddlewareManager
 from .representation import SAYS_MORE, select
 from .request import HTTPRequest, Request, TCPRequest
-from .response import (
-    HTTPJSONResponse,
-    HTTPResponse,
-    StreamResponse,
-    error_body,
-    fields_of,
-    make_response,
-    settle,
-    split_tuple,
-)
-from .route import Route
-
-RETRY_LATER = {"Retry-After": "1"}
+from .response import HTTPResponse, StreamResponse
+from .values import make_response, settle, split_tuple
 
 
 class Pipeline:
     """What every request of one server passes. Any thread may handle requests with it."""
 
-    def __init__(self, config: Config, middlewares: MiddlewareManager) -> None:
-        self.config = config
+    def __init__(self, middlewares: MiddlewareManager, errors: ErrorAnswers) -> None:
         self._middlewares = middlewares
-        self.error_handlers: dict[int | type[BaseException], Callable[..., Any]] = {}
+        self._errors = errors
         self._warned_of: set[int] = set()  # Methods that returned None, by id: told once each.
 
     # --- HTTP
@@ -77,7 +60,7 @@ class Pipeline:
         response: Any = value  # As far as it has come: what is not sent is given back.
         try:
             response = make_response(value, request)
-            fields = response._headers
+            fields = response.own_headers
             if fields is not None and not SAYS_MORE.isdisjoint(fields.names()):
                 response = select(response, request.method, request.headers)
             if response is value or fields is not None:
@@ -137,8 +120,8 @@ class Pipeline:
         they add, so that a browser shows this error say, it needs as well.
         """
         request.is_replaced = True
-        for value_of in (self._value_of_error, self._internal_error):
-            what = _what_failed(request, error)
+        for value_of in (self._errors.value_of, self._errors.internal):
+            what = what_failed(request, error)
             try:
                 value = self._leave(request, chain, value_of(request, error, what))
                 return make(request, value, can_wait)
@@ -147,8 +130,8 @@ class Pipeline:
             except BaseException as another:
                 error = another
         # The user's error handler has spoilt it, and then a layer: this one is ours alone.
-        what = _what_failed(request, error)
-        return make(request, self._internal_error(request, error, what), can_wait)
+        what = what_failed(request, error)
+        return make(request, self._errors.internal(request, error, what), can_wait)
 
     def finish(self, request: Request) -> None:
         """The last byte is sent, or the client has left: call `on_finish`, close what is open."""
@@ -213,16 +196,10 @@ class Pipeline:
 
     def _answer(self, request: TCPRequest, value: Any, can_wait: bool) -> Any:
         """Return what answers a handler's value; can_wait: see `_make`."""
-        value = self._without_head(request, value)
-        if value is NO_ANSWER:
-            return value
-        if isinstance(value, StreamResponse):
-            if value.is_held and can_wait:
-                _begin(value, request)
-            return value
-        return _with_status(
-            value, request.response_status, request.error_code, request.data_type in _HAS_FIELDS
-        )
+        value = message_answer(request, value)
+        if isinstance(value, StreamResponse) and value.is_held and can_wait:
+            _begin(value, request)
+        return value
 
     def replace_answer(self, request: TCPRequest, error: BaseException) -> Any:
         """Return what answers instead of an answer that cannot be encoded; see `_replace`."""
@@ -236,35 +213,6 @@ class Pipeline:
         enter(request)
         chain = self._middlewares.chains["tcp"]
         return self._replace(request, chain, error, self._answer, request.route.blocking)
-
-    def _without_head(self, request: TCPRequest, value: Any) -> Any:
-        """Return what there is in a value to answer: what HTTP puts into a head is left out.
-
-        But for one field: ``Connection: close`` ends a long-lived connection after its answer.
-        """
-        if isinstance(value, HTTPResponse):
-            settle(value, request)
-        if request.response_headers or isinstance(value, HTTPResponse):
-            connection = fields_of(request, value).getlist("Connection")
-            request.wants_close = says_close(connection)
-        if isinstance(value, HTTPResponse):
-            if isinstance(value, StreamResponse):
-                return value
-            if isinstance(value, HTTPJSONResponse):
-                return value.as_value()
-            value.encode()
-            value.prepare(request)
-            if request.data_type not in _HAS_FIELDS:
-                return value.body
-            return value.body.decode("utf-8", "replace")
-        if value is NO_ANSWER:
-            return value
-        if value is None or isinstance(value, (dict, list, int, float, str, bytes)):
-            return value
-        if is_record(value):
-            return value
-        response = make_response(value)  # A generator, or a TypeError that says what is wrong.
-        return response if isinstance(response, StreamResponse) else response.body
 
     # --- both
 
@@ -284,8 +232,8 @@ class Pipeline:
             raise
         except BaseException as error:  # Neither a sys.exit() nor a CancelledError ends us or M4.
             failed = True
-            what = _what_failed(request, error) if type(value) is tuple else "failed"
-            value = self._value_of_error(request, error, what)
+            what = what_failed(request, error) if type(value) is tuple else "failed"
+            value = self._errors.value_of(request, error, what)
         request.has_returned = True
         if request.has_bg:  # Not asked for by most: `bg` is lazy.
             request.bg.drop() if failed else request.bg.release()
@@ -343,7 +291,7 @@ class Pipeline:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            new = self._value_of_error(request, error)
+            new = self._errors.value_of(request, error)
             if not request.is_replaced:
                 return self._pass_again(request, chain, process, new)
         _agree(request, new)
@@ -365,66 +313,6 @@ class Pipeline:
                 value = self._respond(request, chain, process_response, name, value)
         return value
 
-    def _value_of_error(self, request: Request, error: BaseException, what: str = "failed") -> Any:
-        """Return what answers an exception; status and headers go to the request.
-
-        what: for the log line.
-        """
-        request.response_headers = None
-        request.error_code = None  # Of an earlier one.
-        handler = self._error_handler(error)
-        if handler is not None:
-            try:
-                request.response_status = 500
-                if isinstance(error, HTTPError):
-                    # A plain value keeps the fields too: a 405 must have its Allow.
-                    request.response_status = error.status
-                    request.response_headers = error.headers or None
-                value = handler(request, error)
-                if type(value) is tuple:
-                    return split_tuple(value, request)
-                if isinstance(value, HTTPResponse):  # It replaces all, as in `_respond`.
-                    request.response_status, request.response_headers = 200, None
-                return value
-            except KeyboardInterrupt:
-                raise
-            except BaseException as second:
-                request.response_headers = None
-                error = second
-        if isinstance(error, PoolFull):
-            error = HTTPError(503, "Service Unavailable", RETRY_LATER)
-            request.error_code = "busy"
-        if isinstance(error, HTTPError):
-            request.response_status = error.status
-            request.response_headers = error.headers or None
-            return error_body(error)
-        return self._internal_error(request, error, what)
-
-    def _internal_error(self, request: Request, error: BaseException, what: str) -> Any:
-        """Log an error of ours or the user's; return what the client is told of it (A5)."""
-        log.error("%s %s %s", request.method, escape(request.path), what, exc_info=error)
-        request.response_status, request.response_headers = 500, None
-        request.error_code = "internal"
-        body: dict[str, Any] = {
-            "error": "Internal Server Error",
-            "request_id": request.request_id,
-        }
-        if self.config.debug:
-            if isinstance(request, HTTPRequest) and wants_html(request):
-                return debug_page(request, error)
-            body["exception"] = f"{type(error).__name__}: {text_of(error)}"
-            body["traceback"] = traceback_of(error)
-        return body
-
-    def _error_handler(self, error: BaseException) -> Callable[..., Any] | None:
-        handlers = self.error_handlers
-        if not handlers:
-            return None
-        for kind in type(error).__mro__:
-            if kind in handlers:
-                return handlers[kind]
-        return handlers.get(error.status if isinstance(error, HTTPError) else 500)
-
 
 def _begin(response: Any, request: Request) -> None:
     """Run a generator to its first piece, in the context of its request."""
@@ -433,15 +321,6 @@ def _begin(response: Any, request: Request) -> None:
     response.begin(response.encode_piece if request.protocol == "http" else None)
     if request.method == "HEAD":
         response.discard()  # The head is all that is asked for, and it is known now.
-
-
-def _what_failed(request: Request, error: BaseException) -> str:
-    """Return what happened to an answer: of most such tracebacks no line is the user's."""
-    if request.stream_has_begun:
-        return "failed"  # It is: its generator has raised.
-    route = request.route
-    text = escape(text_of(error))
-    return f"failed: the answer of {route.name} ({route.place}) cannot be written: {text}"
 
 
 def _discard(response: Any) -> None:
@@ -466,46 +345,6 @@ def _agree(request: Request, value: Any, before: int = 200) -> None:
 def _keep_head(request: Request, old: Any) -> None:
     """A layer has put a plain value in the place of another: status and fields stay (M5)."""
     if isinstance(old, HTTPResponse):
-        request.response_headers = old._headers
+        request.response_headers = old.own_headers
     elif old is None and request.response_status == 204 and request.protocol == "http":
         request.response_status = 200  # It was one for want of a body.
-
-
-# Messages whose answer is text, so that a status can be told beside it. Bytes that answer any
-# other, such as "binary", say what there is to say.
-_HAS_FIELDS = ("json", "xml", "raw")
-
-
-def _with_status(value: Any, status: int, code: str | None, has_fields: bool) -> Any:
-    """Return the value to send: a status that the handler set, or a code, is added to it (T5).
-
-    has_fields: there is room for it beside bytes.
-    """
-    if code is not None:
-        return {**value, "code": code} if isinstance(value, dict) else value
-    if status == 200 or (status == 204 and value is None):
-        return value
-    if not isinstance(value, dict):
-        if isinstance(value, bytes):
-            if not has_fields:
-                return value
-            value = value.decode("utf-8", "replace")
-        return {"data": value, "status": status}
-    if value.get("code") == "unknown_command":
-        return value
-    if value.get("status", status) == status:
-        return {**value, "status": status}
-    # A status of its own, such as that of an order, is not ours to replace.
-    told = {"error": value["error"]} if "error" in value else {}
-    return {**told, "data": value, "status": status}
-
-
-def refusal_route(error: HTTPError) -> Route:
-    """Return a route whose handler raises `error`, so that a refusal passes the middlewares."""
-
-    def refuse(request: Any) -> Any:
-        # Not the one object each time: it would keep the traceback of every time it was raised,
-        # and with it every request that was refused.
-        raise HTTPError(error.status, error.message, error.headers)
-
-    return Route("", refuse, name="refusal")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from ..charsets import to_text
@@ -34,37 +34,14 @@ from .forms import (
     parse_form,
     parse_urlencoded,
 )
+from .lazy import lazy
 from .multipart import MultipartParser, UploadedFile, close_files
 
 if TYPE_CHECKING:
     from .body_stream import BodyStream
     from .route import Route
 
-Value = TypeVar("Value")
-
 NO_HEADERS = Headers()  # Nobody can change it, so all messages without any share it.
-
-
-class lazy(Generic[Value]):
-    """A property that is computed once and then is an ordinary attribute.
-
-    `functools.cached_property` without its lock: a request has one owner at a time.
-    """
-
-    def __init__(self, compute: Callable[[Any], Value]) -> None:
-        self._compute = compute
-        self.__doc__ = compute.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Value:
-        if instance is None:
-            return self  # type: ignore[return-value]
-        value = self._compute(instance)
-        # Not by way of __dict__: since 3.11 that builds the dict that an object has not yet.
-        setattr(instance, self._name, value)
-        return value
 
 
 class Home:

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import HTTPError
 from ..filepiece import FilePiece
 from ..headers import MutableHeaders, format_fields
-from ..jsontext import dumps, is_record, loads, refuse
-from ..no_answer import NO_ANSWER
-from ..statuses import phrase
+from ..jsontext import dumps, loads, refuse
 from .context import json_default
 from .cookies import format_cookie
 
@@ -46,7 +43,7 @@ class HTTPResponse:
     among `headers` counts, else what suits the body. headers: a mapping, or pairs.
     """
 
-    __slots__ = ("status", "body", "content_type", "lines", "_headers", "__dict__")
+    __slots__ = ("status", "body", "content_type", "lines", "own_headers", "__dict__")
 
     # What follows the body from files: bytes, or (descriptor, offset, count). See files.py.
     segments: Sequence[bytes | FilePiece] = ()
@@ -66,14 +63,15 @@ class HTTPResponse:
         self.body: Any = body
         self.content_type = content_type
         self.lines: str | None = None  # The fields as text, once they are checked.
-        self._headers = MutableHeaders(headers) if headers else None
+        # None until somebody asks for them.
+        self.own_headers = MutableHeaders(headers) if headers else None
 
     @property
     def headers(self) -> MutableHeaders:
         """The fields, to be changed at will until the response is sent."""
-        headers = self._headers
+        headers = self.own_headers
         if headers is None:
-            headers = self._headers = MutableHeaders()
+            headers = self.own_headers = MutableHeaders()
         return headers
 
     def set_cookie(
@@ -111,35 +109,14 @@ class HTTPResponse:
             ),
         )
 
-    def delete_cookie(
-        self,
-        name: str,
-        *,
-        path: str = "/",
-        domain: str | None = None,
-        secure: bool | None = None,
-        httponly: bool = True,
-        samesite: str | None = "Lax",
-        partitioned: bool = False,
-    ) -> None:
-        """Tell the client to forget a cookie; say what it was set with.
+    def delete_cookie(self, name: str, **attributes: Any) -> None:
+        """Tell the client to forget a cookie; say what it was set with, as for `set_cookie`.
 
         path, domain and partitioned tell which cookie it is. secure and samesite decide whether
         the browser listens: over HTTP, and in the frame of another site, it takes no such field
         without them (RFC 6265bis section 5.7). Raises ValueError as `set_cookie` does.
         """
-        self.set_cookie(
-            name,
-            "",
-            max_age=0,
-            expires=0,
-            path=path,
-            domain=domain,
-            secure=secure,
-            httponly=httponly,
-            samesite=samesite,
-            partitioned=partitioned,
-        )
+        self.set_cookie(name, "", max_age=0, expires=0, **attributes)
 
     @property
     def length(self) -> int:
@@ -160,22 +137,22 @@ class HTTPResponse:
 
     def _default_type(self, content_type: str) -> None:
         if self.content_type is None and (
-            self._headers is None or "Content-Type" not in self._headers
+            self.own_headers is None or "Content-Type" not in self.own_headers
         ):
             self.content_type = content_type
 
     def fields(self) -> list[tuple[str, str]]:
         """Return the fields as they are to be sent; a Content-Type of the user's wins."""
-        fields = [] if self._headers is None else self._headers.items()
+        fields = [] if self.own_headers is None else self.own_headers.items()
         if self.content_type is not None and (
-            self._headers is None or "Content-Type" not in self._headers
+            self.own_headers is None or "Content-Type" not in self.own_headers
         ):
             fields.append(("Content-Type", self.content_type))
         return fields
 
     def declared_length(self) -> int | None:
         """Return the Content-Length among the fields. Raises ValueError where it is no number."""
-        values = [] if self._headers is None else self._headers.getlist("Content-Length")
+        values = [] if self.own_headers is None else self.own_headers.getlist("Content-Length")
         if not values:
             return None
         value = values[0]
@@ -218,7 +195,7 @@ class HTTPJSONResponse(HTTPResponse):
     def encode(self) -> None:
         """Serialize the data. Raises TypeError or ValueError where JSON cannot say it."""
         if self.json_encoder is None:
-            self.body = dumps(self.data, _stand_in)
+            self.body = dumps(self.data, stand_in)
         else:
             encoder = self.json_encoder(ensure_ascii=False, allow_nan=False)
             self.body = encoder.encode(self.data).encode()
@@ -339,141 +316,13 @@ class StreamResponse(HTTPResponse):
             close()
 
 
-def make_response(value: Any, request: Any = None) -> HTTPResponse:
-    """Return the response that a handler's value stands for (A1), encoded.
-
-    request: where a tuple's status and headers wait (M5); None for plain values. Raises
-    TypeError or ValueError that says what came and what is allowed.
-    """
-    kind = type(value)
-    if kind is dict or kind is list:
-        response = HTTPResponse(dumps(value, _stand_in), 200, None, JSON)
-    elif isinstance(value, HTTPResponse):
-        response = value
-        response.encode()
-    elif value is None or value is NO_ANSWER:  # Of a handler for both: HTTP knows no silence.
-        value = None
-        response = HTTPResponse(b"", 204)
-    elif isinstance(value, str):
-        response = HTTPResponse(value.encode(), 200, None, TEXT)
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        response = HTTPResponse(bytes(value), 200, None, BYTES)
-    elif isinstance(value, (dict, list, int, float)) or is_record(value):  # bool is an int
-        response = HTTPResponse(dumps(value, _stand_in), 200, None, JSON)
-    elif isinstance(value, Generator):
-        # Its checks run with the first step: see `begin`. Who makes a StreamResponse himself
-        # has the head sent at once.
-        response = StreamResponse(value)
-        response.is_held = True
-    else:
-        raise TypeError(
-            f"the handler returned {kind_of(value)}; allowed are dict, list, int, float, bool, "
-            f"None, str, bytes, a dataclass, a generator, a response object, and (body, status), "
-            f"(body, headers) or (body, status, headers)"
-        )
-    if request is not None:
-        if response is value:
-            settle(response, request)
-            response.prepare(request)
-        elif request.response_status != 200 or request.response_headers:
-            if value is not None or request.response_status != 200:
-                response.status = request.response_status
-            if request.response_headers:
-                response.headers.update(request.response_headers)
-        else:
-            return response  # The most: what we have made ourselves needs no check.
-    status = response.status
-    if type(status) is not int and isinstance(status, int) and not isinstance(status, bool):
-        status = response.status = int(status)  # An HTTPStatus.
-    if type(status) is not int or not 200 <= status <= 599:
-        raise ValueError(f"{status!r} is no status that a handler may return (200 to 599)")
-    return response
-
-
-def _stand_in(value: Any) -> Any:
-    """Ask the setting json_default what is written in the place of a value."""
-    default = json_default()
-    return refuse(value) if default is None else default(value)
-
-
-def settle(response: HTTPResponse, request: Any, before: int = 200) -> None:
-    """Make one of what a response object says and what waits in its request (M5).
-
-    There are two places to read and to write a status and fields: a tuple around a response
-    object, or a middleware, may have written to either. Afterwards both say the same, and the
-    fields are one object. before: the status that waited when both last did.
-    """
-    if request.response_status != before:
-        response.status = request.response_status
-    else:
-        request.response_status = response.status
-    waiting = request.response_headers
-    if waiting and waiting is not response._headers:
-        response.headers.update(waiting)
-        request.response_headers = response.headers
-
-
-def fields_of(request: Any, value: Any) -> MutableHeaders:
-    """Return the fields that go with an answer, to be changed: for `process_response` (M5).
-
-    value: what `process_response` was given. A response object has its own; those of any
-    other value wait in `request.response_headers`.
-    """
-    if isinstance(value, HTTPResponse):
-        return value.headers
-    # A copy: the handler's mapping may be a constant that every request shares.
-    headers = request.response_headers = MutableHeaders(request.response_headers)
-    return headers
-
-
-def split_tuple(value: tuple[Any, ...], request: Any) -> Any:
-    """Return the body of a handler's tuple; status and headers go to the request (M5)."""
-    status: Any = None
-    headers: Any = None
-    if len(value) == 2:
-        body, second = value
-        if isinstance(second, int) and not isinstance(second, bool):
-            status = second
-        elif isinstance(second, (Mapping, MutableHeaders, list)):
-            if type(body) is int and 100 <= body <= 599:
-                raise TypeError(
-                    f"({body}, {type(second).__name__}) looks like (status, body): a handler's "
-                    f"tuple is (body, status); for the number {body} with headers write "
-                    f"({body}, 200, headers)"
-                )
-            headers = second
-        else:
-            raise TypeError(f"of (body, x), x must be a status or headers, not {kind_of(second)}")
-    elif len(value) == 3:
-        body, status, headers = value
-        if not isinstance(status, int) or isinstance(status, bool):
-            raise TypeError(f"of (body, status, headers), the status is {kind_of(status)}")
-    else:
-        raise TypeError(
-            f"a handler's tuple is (body, status), (body, headers) or (body, status, headers), "
-            f"not one of {len(value)}"
-        )
-    if isinstance(body, tuple):
-        raise TypeError("the body of a handler's tuple is itself a tuple")
-    if body is None and status == 200:
-        body = b""  # A 200 that was asked for in so many words; None alone is a 204.
-    request.response_status = 200 if status is None else int(status)
-    if headers and not isinstance(headers, Mapping):
-        headers = MutableHeaders(headers)  # Pairs: who looks at them looks for names.
-    request.response_headers = headers or None
-    return body
-
-
-def error_body(error: HTTPError) -> Any:
-    """Return the JSON value that answers an HTTPError."""
-    if error.message is None:
-        return {"error": phrase(error.status)}
-    if isinstance(error.message, str):
-        return {"error": error.message}
-    return error.message
-
-
 def kind_of(value: Any) -> str:
     """Return a short description of a value for an error message."""
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def stand_in(value: Any) -> Any:
+    """Ask the setting json_default what is written in the place of a value."""
+    default = json_default()
+    return refuse(value) if default is None else default(value)

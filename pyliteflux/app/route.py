@@ -331,3 +331,14 @@ def options_route(allow: str) -> Route:
         return None, 204, {"Allow": allow}
 
     return Route("", options, METHODS, name="options")
+
+
+def refusal_route(error: HTTPError) -> Route:
+    """Return a route whose handler raises `error`, so that a refusal passes the middlewares."""
+
+    def refuse(request: Any) -> Any:
+        # Not the one object each time: it would keep the traceback of every time it was raised,
+        # and with it every request that was refused.
+        raise HTTPError(error.status, error.message, error.headers)
+
+    return Route("", refuse, name="refusal")

@@ -119,6 +119,8 @@ class Router(Registry):
                 "would wait for bytes that only that thread can receive"
             )
 
+        shared: dict[str, Any] = {"blocking": blocking, "name": name}
+
         def decorate(handler: Decorated) -> Decorated:
             check_handler(handler, path)
             both = protocol == "both"
@@ -127,26 +129,11 @@ class Router(Registry):
                 word = path.lstrip("/") if both else path
                 _check_command(word)
                 command = Route(
-                    word,
-                    handler,
-                    (),
-                    protocol="tcp",
-                    blocking=blocking,
-                    name=name,
-                    framing=framing,
-                    answers=answers,
+                    word, handler, (), protocol="tcp", framing=framing, answers=answers, **shared
                 )
             if protocol != "tcp":
                 full = self.prefix + (path if path.startswith("/") else "/" + path)
-                route = Route(
-                    full,
-                    handler,
-                    methods,
-                    blocking=blocking,
-                    stream=stream,
-                    max_body=max_body,
-                    name=name,
-                )
+                route = Route(full, handler, methods, stream=stream, max_body=max_body, **shared)
                 replaced = self._add_http(route)
                 if both:
                     replaced += self._add_tcp(command, both)

@@ -15,10 +15,9 @@ from math import inf
 from typing import Any
 
 from ..app.body_stream import BodyStream
-from ..app.pipeline import refusal_route
 from ..app.request import HTTPRequest, Request
 from ..app.response import JSON, HTTPResponse, StreamResponse
-from ..app.route import Route
+from ..app.route import Route, refusal_route
 from ..endpoint import Endpoint, Peer
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed, RequestTimeout
 from ..headers import date_field

@@ -53,7 +53,7 @@ def make_reply(
     head, request: None where there was none that could be read. heads: of this second. keep:
     whether the connection may persist, as far as peer and server decide it.
     """
-    if keep and type(response) is HTTPResponse and response._headers is None:
+    if keep and type(response) is HTTPResponse and response.own_headers is None:
         # Nine of ten: a small body of our making to an ordinary request. Nothing to decide.
         status, body = response.status, response.body
         size = len(body)
@@ -77,7 +77,7 @@ def _make_reply(
     keep: bool,
 ) -> Reply:
     """Return any reply."""
-    status, custom = response.status, response._headers
+    status, custom = response.status, response.own_headers
     fields = response.lines
     if fields is None:
         fields = format_fields(response.fields())  # Of an answer that is made on the reactor.

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..app.debug_page import text_of
-from ..app.pipeline import refusal_route
 from ..app.request import TCPRequest
 from ..app.response import StreamResponse
-from ..app.route import Route
+from ..app.route import Route, refusal_route
 from ..app.routing import Router
 from ..config import Config
 from ..endpoint import Endpoint

@@ -19,7 +19,8 @@ from typing import Any
 
 from ..app.events import EventStream
 from ..app.middleware import Middleware
-from ..app.response import HTTPResponse, StreamResponse, fields_of, make_response, settle
+from ..app.response import HTTPResponse, StreamResponse
+from ..app.values import fields_of, make_response, settle
 from ..headers import MutableHeaders
 from .files import FileResponse
 from .negotiation import accepts_gzip

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..app.middleware import Middleware
-from ..app.response import HTTPResponse, fields_of
+from ..app.response import HTTPResponse
+from ..app.values import fields_of
 from ..errors import HTTPError
 from ..headers import is_token
 

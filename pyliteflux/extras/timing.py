@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from ..app.middleware import Middleware
-from ..app.response import fields_of
+from ..app.values import fields_of
 
 
 class TimingMiddleware(Middleware):

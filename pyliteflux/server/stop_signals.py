@@ -12,12 +12,22 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from ..log import framework as log
-from .runtime import Runtime
+from ..reactor.loop import Reactor
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Run(Protocol):
+    """What can be stopped: the run of a server."""
+
+    reactor: Reactor
+    is_stopping: bool
+
+    def begin_stop(self) -> None:
+        """Stop gracefully. Reactor thread."""
 
 
 class StopSignals:
@@ -28,8 +38,8 @@ class StopSignals:
     user's and has not heard of the signal before: then this one breaks it off.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._count = 0  # Signals that came.
         self._heard = 0  # Those that the reactor has acted on.
         self._previous: dict[int, Any] = {}
@@ -40,7 +50,7 @@ class StopSignals:
         """Take the signals over, in the main thread only: elsewhere Python has none."""
         if threading.current_thread() is not threading.main_thread():
             return
-        reactor = self._runtime.reactor
+        reactor = self._run.reactor
         reactor.on_signal = self._on_signal
         self._previous_fd = signal.set_wakeup_fd(reactor.signal_fileno, warn_on_full_buffer=False)
         for number in _STOP_SIGNALS:
@@ -66,9 +76,9 @@ class StopSignals:
         if number not in _STOP_SIGNALS:
             return  # A child has ended, the window was resized ...: somebody else's.
         self._heard += 1
-        if self._runtime.is_stopping:
+        if self._run.is_stopping:
             log.warning("stopping at once")
-            self._runtime.reactor.stop()
+            self._run.reactor.stop()
         else:
             log.info("stopping; once more to stop at once")
-            self._runtime.begin_stop()
+            self._run.begin_stop()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from ..app import events, pipeline, response, route, routing
+from ..app import events, pipeline, route, routing, values
 from ..channels import (
     http_channel,
     http_reply,
@@ -44,7 +44,7 @@ _HOPS: dict[Callable[..., Any], str] = {
     route.run_on_reactor: "it never blocks: run it here",
     workers.WorkerPool._on_announced: "end of the turn: is a worker needed?",
     pipeline.Pipeline.handle: "middlewares, handler, middlewares",
-    response.make_response: "what came back becomes a response",
+    values.make_response: "what came back becomes a response",
     loop.Reactor.post: "leave a call in the inbox",
     waker.Waker.wake: "ring: a byte into the self-pipe",
     waker.Waker.drain: "woken: lower the flag, then empty the inbox",

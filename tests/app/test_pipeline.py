@@ -11,10 +11,9 @@ from typing import Any
 from pyliteflux.app.app import App
 from pyliteflux.app.context import g
 from pyliteflux.app.middleware import Middleware
-from pyliteflux.app.pipeline import refusal_route
 from pyliteflux.app.request import HTTPRequest, TCPRequest
 from pyliteflux.app.response import HTTPJSONResponse, HTTPResponse, StreamResponse
-from pyliteflux.app.route import Route
+from pyliteflux.app.route import Route, refusal_route
 from pyliteflux.app.routing import Router
 from pyliteflux.config import Config
 from pyliteflux.errors import HTTPError, PoolFull
@@ -119,9 +118,9 @@ class TestHttp(PipelineTestCase):
 
     def test_error_handlers_answer(self) -> None:
         """A status, an exception, its base class; one that fails is a 500."""
-        self.pipeline.error_handlers[404] = lambda request, error: {"nothing": request.path}
-        self.pipeline.error_handlers[LookupError] = lambda request, error: ("lookup", 422)
-        self.pipeline.error_handlers[500] = lambda request, error: 1 / 0
+        self.app.errors.handlers[404] = lambda request, error: {"nothing": request.path}
+        self.app.errors.handlers[LookupError] = lambda request, error: ("lookup", 422)
+        self.app.errors.handlers[500] = lambda request, error: 1 / 0
         response = self.http(raise_it(HTTPError(404)))
         self.assertEqual((response.status, response.body), (404, b'{"nothing": "/x"}'))
         response = self.http(raise_it(KeyError()))

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pyliteflux import Config, HTTPRequest, Router, TCPRequest
 from pyliteflux.app.app import App
-from pyliteflux.app.response import make_response
+from pyliteflux.app.values import make_response
 from pyliteflux.channels.http_reply import make_reply
 from pyliteflux.headers import Headers, date_field
 from pyliteflux.protocol.framers import Framing

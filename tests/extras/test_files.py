@@ -14,7 +14,8 @@ from unittest import mock
 
 from pyliteflux import Config, FileResponse, HTTPError, RouteError
 from pyliteflux.app.request import Home, HTTPRequest, TCPRequest
-from pyliteflux.app.response import RedirectResponse, make_response
+from pyliteflux.app.response import RedirectResponse
+from pyliteflux.app.values import make_response
 from pyliteflux.extras.files import StaticFiles, disposition
 from pyliteflux.extras.media_types import MEDIA_TYPES, guess_type
 from pyliteflux.filepiece import FilePiece

@@ -39,7 +39,7 @@ class Marking(Middleware):
     """Adds what a middleware of a user's may add: to Vary, and a cookie of its own."""
 
     def process_response(self, request: Any, response: Any) -> Any:
-        from pyliteflux.app.response import fields_of
+        from pyliteflux.app.values import fields_of
 
         fields = fields_of(request, response)
         fields.add_vary("X-Mark")

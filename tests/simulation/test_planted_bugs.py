@@ -15,6 +15,7 @@ from unittest import mock
 
 from pyliteflux import log
 from pyliteflux.app import pipeline
+from pyliteflux.app.error_answers import ErrorAnswers
 from pyliteflux.app.pipeline import Pipeline
 from pyliteflux.app.response import HTTPResponse, StreamResponse
 from pyliteflux.channels.channel import Channel
@@ -244,7 +245,7 @@ class PlantedBugs(unittest.TestCase):
         def replace(this: Any, request: Any, chain: Any, error: Any, *rest: Any) -> Any:
             raise error
 
-        with mock.patch.object(Pipeline, "_value_of_error", give_up):
+        with mock.patch.object(ErrorAnswers, "value_of", give_up):
             self.expect(Pipeline, "_replace", replace, "errors", "answers", "reasons")
 
     def test_a_continuation_for_each_read(self) -> None:
