@@ -21,8 +21,7 @@ from typing import Any
 
 from . import Config, ConfigError, HTMLResponse, Server, __version__
 from .app.routing import Router
-from .client.commands import COMMANDS
-from .client.commands import main as talk
+from .client.commands import COMMANDS, talk
 from .config import PROTOCOLS, SETTINGS
 
 

@@ -66,8 +66,6 @@ READ_ELSEWHERE: dict[str, str] = {
 }
 DEFINED_TWICE: dict[str, str] = {
     "Event": "",
-    "State": "",
-    "main": "",
 }
 WITHOUT_MIRROR: set[str] = {
     "app/debug_page.py",

@@ -10,7 +10,6 @@ Chapter: docs/requests-and-responses.md.
 
 from __future__ import annotations
 
-import enum
 import io
 import os
 import re
@@ -21,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 from ..charsets import to_text
 from ..errors import HTTPError
 from ..headers import OWS, Headers, is_token
+from ..word import Word
 from .forms import (
     PIECE,
     FormLimits,
@@ -162,7 +162,7 @@ class _FilePart:
         )
 
 
-class State(enum.Enum):
+class FormState(Word):
     """Where in a multipart body the parser stands."""
 
     PREAMBLE = "before the first boundary"
@@ -173,16 +173,16 @@ class State(enum.Enum):
     CLOSED = "finished, given up or failed"
 
 
-PREAMBLE, DELIMITER, PART_HEADERS = State.PREAMBLE, State.DELIMITER, State.PART_HEADERS
-CONTENT, EPILOGUE, CLOSED = State.CONTENT, State.EPILOGUE, State.CLOSED
+PREAMBLE, DELIMITER, PART_HEADERS = FormState.PREAMBLE, FormState.DELIMITER, FormState.PART_HEADERS
+CONTENT, EPILOGUE, CLOSED = FormState.CONTENT, FormState.EPILOGUE, FormState.CLOSED
 
-NEXT: dict[State, frozenset[State]] = {
-    PREAMBLE: frozenset({DELIMITER, CLOSED}),
-    DELIMITER: frozenset({PART_HEADERS, EPILOGUE, CLOSED}),
-    PART_HEADERS: frozenset({CONTENT, CLOSED}),
-    CONTENT: frozenset({DELIMITER, CLOSED}),
-    EPILOGUE: frozenset({CLOSED}),
-    CLOSED: frozenset({CLOSED}),
+NEXT = {
+    PREAMBLE: {DELIMITER, CLOSED},
+    DELIMITER: {PART_HEADERS, EPILOGUE, CLOSED},
+    PART_HEADERS: {CONTENT, CLOSED},
+    CONTENT: {DELIMITER, CLOSED},
+    EPILOGUE: {CLOSED},
+    CLOSED: {CLOSED},
 }
 
 
@@ -211,7 +211,7 @@ class MultipartParser:
         self._fields: MultiDict[str] = MultiDict()
         self._files: MultiDict[UploadedFile] = MultiDict()
         self._state = PREAMBLE
-        self._steps: dict[State, Callable[[], bool]] = {
+        self._steps: dict[FormState, Callable[[], bool]] = {
             PREAMBLE: self._skip_preamble,
             DELIMITER: self._end_boundary,
             PART_HEADERS: self._begin_part,
@@ -256,7 +256,7 @@ class MultipartParser:
 
     abort = close
 
-    def _move(self, new: State) -> None:
+    def _move(self, new: FormState) -> None:
         assert new in NEXT[self._state], (self._state, new)
         self._state = new
 

@@ -45,7 +45,7 @@ _NEWS = (
 )
 
 
-def main(arguments: list[str]) -> int:
+def talk(arguments: list[str]) -> int:
     """Run one of `COMMANDS`; return the exit status: 0, 1 with a line of reason, 130 by Ctrl-C."""
     function, parser = COMMANDS[arguments[0]]()
     options = parser.parse_args(arguments[1:])

@@ -592,9 +592,9 @@ class MultipartTests(FormCase):
         parser.close()
 
     def test_the_moves_of_the_state_table_reach_every_state(self) -> None:
-        self.assertEqual(set(multipart.NEXT), set(multipart.State))
+        self.assertEqual(set(multipart.NEXT), set(multipart.FormState))
         self.assertEqual(
-            frozenset().union(*multipart.NEXT.values()), set(multipart.State) - {multipart.PREAMBLE}
+            set().union(*multipart.NEXT.values()), set(multipart.FormState) - {multipart.PREAMBLE}
         )
 
 
