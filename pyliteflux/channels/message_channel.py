@@ -161,7 +161,7 @@ class MessageChannel(PushedChannel):
         request, state = self._request, self.state
         # What is not decoded yet may say that what follows is cut in another way.
         may_look = self._undecoded is None and (request is None or request.route.framing is None)
-        if may_look and self._keep_alive and (state is HANDLING or state is SENDING):
+        if may_look and (state is HANDLING or state is SENDING):
             if self._ahead is None:
                 service = self._service
                 self._ahead = LookAhead(service.changes_framing, service.max_depth)

@@ -132,6 +132,14 @@ class Acknowledging(ChannelCase):
         simulation.settle()
         self.assertEqual(peer.take(), b'{"type": "pong"}\n')
 
+    def test_a_connection_for_one_command_answers_a_ping_while_that_is_at_work(self) -> None:
+        simulation, peer = self.at_work(tcp_keep_alive=False)
+        peer.send(b'{"type": "ping"}\n')
+        simulation.settle(jobs=False)
+        self.assertEqual(peer.take(), b'{"type": "pong"}\n')
+        simulation.settle()
+        self.assertEqual(self.lines(peer), ["1"])
+
     def test_who_pings_and_reads_nothing_is_a_slow_client(self) -> None:
         simulation = self.simulate(tcp_send_limit=2000)
         peer = self.tell(simulation, b"", capacity=100)
