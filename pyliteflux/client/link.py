@@ -89,17 +89,20 @@ class Link:
         return link
 
     def lines(
-        self, deadline: float = inf, ping: bytes = b"", ping_interval: float = inf
+        self,
+        deadline: float = inf,
+        patience: float = inf,
+        on_silence: Callable[[int], object] = lambda times: None,
     ) -> Iterator[bytes]:
         """Yield each line without its LF, until the peer closes.
 
-        ping: sent where nothing has come for so many seconds, to be answered by anything.
-        Raises OSError where the connection breaks or ends inside a line, TimeoutError at the
-        deadline (`time.monotonic`) and where a ping is not answered, FrameTooLong for a line
-        over the limit.
+        on_silence: called whenever nothing has come for `patience` seconds, with how many times
+        that is in a row; what it raises ends this. Raises OSError where the connection breaks or
+        ends inside a line, TimeoutError at the deadline (`time.monotonic`), FrameTooLong for a
+        line over the limit.
         """
         line = bytearray()
-        while data := self._receive(deadline, ping, ping_interval):
+        while data := self._receive(deadline, patience, on_silence):
             head, *more = data.split(b"\n")
             line += head
             if len(line) > self._limit:
@@ -111,18 +114,19 @@ class Link:
         if line:
             raise ConnectionResetError("the connection ended inside a message")
 
-    def _receive(self, deadline: float, ping: bytes, ping_interval: float) -> bytes:
+    def _receive(
+        self, deadline: float, patience: float, on_silence: Callable[[int], object]
+    ) -> bytes:
         """Return what came, b"" at the end."""
         # From here on, and not from the last byte: while nobody reads, nothing can be heard.
-        heard_until = time.monotonic() + ping_interval
-        is_pinged = False
+        heard_until = time.monotonic() + patience
+        times = 0
         while True:
             if time.monotonic() >= heard_until:
-                if is_pinged:
-                    raise TimeoutError(f"no answer to a ping for {ping_interval:g} s")
-                is_pinged = True
-                heard_until += ping_interval
-                self._later.append(ping)
+                if not self._writing.locked():  # Else the peer has not been told all yet.
+                    times += 1
+                    on_silence(times)
+                heard_until = time.monotonic() + patience
             self._send_later()
             wanted = READ
             try:

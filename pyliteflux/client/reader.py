@@ -10,6 +10,7 @@ Chapter: docs/client.md.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import time
@@ -288,7 +289,8 @@ class Reader:
     def _read_all(self, link: Link) -> str:
         """Read until the end; return why it is the end."""
         try:
-            for line in link.lines(ping=PING, ping_interval=self._ping_interval):
+            silence = functools.partial(self._on_silence, link)
+            for line in link.lines(patience=self._ping_interval, on_silence=silence):
                 if line:
                     message = read_message(line)
                     with self.lock:
@@ -303,6 +305,22 @@ class Reader:
         finally:
             link.close()
         return self._goodbye or reason
+
+    def _on_silence(self, link: Link, times: int) -> None:
+        """Ask for a sign of life. Raises TimeoutError where none has come since the last time.
+
+        A server handles questions in turn, and may not get to see what is behind several of
+        them. Those who have asked them will not wait for ever: once one of them has given up,
+        it has been silent for too long.
+        """
+        if times == 1:
+            link.send_soon(PING)
+            return
+        with self.lock:
+            asked = [self._calls.get(id) for id in list(link.in_flight)]
+        is_awaited = all(call is not None and call.topic is None for call in asked)
+        if len(asked) < 2 or not is_awaited:
+            raise TimeoutError(f"no answer to a ping for {self._ping_interval:g} s")
 
     def _pause(self) -> None:
         """Stop reading until some of the pushes are taken, or there is a call to be answered."""

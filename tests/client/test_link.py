@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import select
 import socket
 import unittest
@@ -59,6 +61,43 @@ class LinkAlone(unittest.TestCase):
         for pieces in ([b"x" * 11], [b"x" * 6, b"x" * 5], [b"x" * 11 + b"\n"]):
             with self.assertRaisesRegex(FrameTooLong, "over 10 bytes"):
                 self.lines(pieces, 10)
+
+    def test_silence_is_told_as_often_as_it_lasts_and_counted_from_the_last_word(self) -> None:
+        near, far = socket.socketpair()
+        link, told = Link(near, 100), []
+
+        def on_silence(times: int) -> None:
+            told.append(times)
+            if len(told) == 2:
+                far.sendall(b"x\n")
+            if len(told) == 4:
+                raise TimeoutError("enough")
+
+        with far, contextlib.closing(link):
+            lines = link.lines(patience=0.001, on_silence=on_silence)
+            self.assertEqual(next(lines), b"x")
+            with self.assertRaisesRegex(TimeoutError, "enough"):
+                next(lines)
+        self.assertEqual(told, [1, 2, 1, 2])
+
+    def test_who_is_still_being_told_something_is_not_silent(self) -> None:
+        near, far = socket.socketpair()
+        link, told, waits = Link(near, 100), [], itertools.count(1)
+        wait = link._wait
+
+        def count(events: int, deadline: float) -> None:
+            if next(waits) == 5:
+                far.sendall(b"x\n")
+            wait(events, deadline)
+
+        with (
+            far,
+            contextlib.closing(link),
+            link._writing,
+            mock.patch.object(link, "_wait", count),
+        ):
+            self.assertEqual(next(link.lines(patience=0.001, on_silence=told.append)), b"x")
+        self.assertEqual(told, [])
 
     def test_sending_has_a_deadline(self) -> None:
         near, far = socket.socketpair()

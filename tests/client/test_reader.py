@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import threading
+import time
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -671,35 +672,71 @@ class FrozenPaths(ClientTestCase):
 
     PING: dict[str, str] = {"type": "ping"}
 
-    def test_a_call_learns_that_the_connection_is_lost_before_its_timeout(self) -> None:
-        client, peer = self.connected(ping_interval=0.02)
+    def test_who_calls_and_who_listens_learn_that_the_connection_is_lost(self) -> None:
+        client, peer = self.subscribed("news", ping_interval=0.5)
         call = InThread(client.call, "add", timeout=DEADLINE * 2)
-        while peer.read() != self.PING:
-            pass
-        with self.assertRaisesRegex(ConnectionLost, "no answer to a ping for 0.02 s") as caught:
+        self.assertEqual(peer.read()["command"], "add")
+        self.assertEqual(peer.read(), self.PING)
+        with self.assertRaisesRegex(ConnectionLost, "no answer to a ping for 0.5 s") as caught:
             call.result()
         self.assertTrue(caught.exception.may_have_run)
-
-    def test_who_only_listens_comes_back_and_resumes(self) -> None:
-        client, _ = self.subscribed("news", ping_interval=0.02)
-        taken = InThread(self.taken, client, 1)
         other = self.accept()
-        question = other.read()
-        self.assertEqual(question["data"], {"topic": "news", "since": "e-10"})
-        other.say(type="subscribed", topic="news", id="e-10", count=1)
+        self.assertEqual(other.confirm("e-10"), {"topic": "news", "since": "e-10"})
         other.publish("news", 11)
-        self.assertEqual(taken.result(), [11])
+        self.assertEqual(self.taken(client, 1), [11])
 
-    def test_whatever_comes_is_an_answer(self) -> None:
-        client, peer = self.connected(ping_interval=0.02)
-        call = InThread(client.call, "slow", timeout=DEADLINE)
+    def silence(self, client: TCPClient, times: int) -> str:
+        """Let the reader hear nothing; return why it gives the connection up, if it does."""
+        link = client._reader.link
+        assert link is not None
+        try:
+            client._reader._on_silence(link, times)
+        except TimeoutError as error:
+            return str(error)
+        return ""
+
+    def test_one_question_does_not_excuse_a_server(self) -> None:
+        client, peer = self.connected(ping_interval=1000)
+        self.assertEqual(self.silence(client, 1), "")
+        self.assertEqual(peer.read(), self.PING)
+        self.assertIn("no answer to a ping", self.silence(client, 2))
+        call = InThread(client.call, "slow")
         question = peer.read()
-        for answer in ({"type": "pong"}, {"type": "push", "data": 1}, {"type": "ping"}):
-            while peer.read() != self.PING:
-                pass
-            peer.say(**answer)
-        peer.say(id=question["id"], done=True)
-        self.assertEqual(call.result(), {"done": True})
+        self.assertIn("no answer to a ping", self.silence(client, 2))
+        peer.say(id=question["id"])
+        call.result()
+
+    def test_behind_several_that_are_awaited_a_ping_may_wait_as_well(self) -> None:
+        client, peer = self.connected(ping_interval=1000)
+        patient, go_on = InThread(client.call, "slow", timeout=DEADLINE), threading.Event()
+
+        def impatient() -> None:
+            link = client._reader.link
+            call = client._reader.new_call()
+            client._reader.await_link(time.monotonic() + DEADLINE, call)
+            assert link is not None
+            link.send(b'{"id": %d}\n' % call.id, time.monotonic() + DEADLINE, call.id)
+            go_on.wait(DEADLINE)
+            client._reader.forget(call)
+
+        first = peer.read()
+        other = InThread(impatient)
+        peer.read()
+        self.assertEqual(self.silence(client, 2), "")
+        self.assertEqual(self.silence(client, 3), "")
+        go_on.set()
+        other.result()
+        self.assertIn("no answer to a ping", self.silence(client, 4))
+        peer.say(id=first["id"])
+        patient.result()
+
+    def test_what_the_reader_has_asked_itself_is_no_excuse(self) -> None:
+        client, peer = self.subscribed("a", "b", ping_interval=1000)
+        peer.close()
+        other = self.accept()
+        questions = [other.read(), other.read()]
+        self.assertEqual({one["command"] for one in questions}, {"subscribe"})
+        self.assertIn("no answer to a ping", self.silence(client, 2))
 
     def test_without_an_interval_there_is_no_ping(self) -> None:
         link = self.connected(ping_interval=0)[0]._reader
@@ -723,10 +760,10 @@ class FrozenPaths(ClientTestCase):
         with (
             mock.patch.object(MessageChannel, "_heed", count),
             running_server(router, tcp_keep_alive=True) as server,
-            TCPClient(*server.tcp_address, ping_interval=0.02) as client,
+            TCPClient(*server.tcp_address, ping_interval=0.5) as client,
         ):
             call = InThread(client.call, "slow")
-            for _ in range(4):
+            for _ in range(2):
                 self.assertTrue(pings.acquire(timeout=DEADLINE))
             go_on.set()
             self.assertEqual(call.result(), "done")
