@@ -24,6 +24,8 @@ from ..forking import after_fork
 # for log lines, not a secret.
 _prefix = os.urandom(4).hex()
 _numbers = count(1)
+# The longest id that is taken over, in characters: it goes into each log line of its request.
+LONGEST_ID = 200
 
 
 def new_request_id() -> str:
@@ -61,11 +63,13 @@ class Scope:
 
     @request_id.setter
     def request_id(self, value: object) -> None:
-        """Take over an id, from a proxy say. It goes into a header field and into log lines."""
-        text = str(value)
-        if not text.isprintable():
-            raise ValueError(f"a request id must be printable, not {text!r}")
-        self._request_id = text
+        """Take over an id, from a proxy say. It goes into a header field and into log lines.
+
+        What cannot go there as it is, mostly because a client has made it up, changes nothing.
+        """
+        text = "" if value is None else str(value).strip()
+        if 0 < len(text) <= LONGEST_ID and text.isascii() and text.isprintable():
+            self._request_id = text
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -122,7 +126,7 @@ class _RequestGlobals:
         if name == "request_id":
             scope = current_scope.get()
             if scope is not None:
-                scope.request_id = str(value)
+                scope.request_id = value
                 return
         _namespace()[name] = value
 
