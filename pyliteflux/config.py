@@ -316,6 +316,9 @@ class Config:
         "members that a newcomer to a topic with presence is told, as JSON; the count tells of all",
     )
     max_subscriptions: int = _row(100, _count, _COUNT, "topics of one client; over it a 429")
+    max_waiting_hooks: int = _row(
+        1000, _count, _COUNT, "on_join and on_leave calls of one client that wait; over it a 429"
+    )
     # Workers.
     worker_threads: int = _row(64, _count, _COUNT, "threads for handlers, started by need")
     worker_queue_limit: int = _row(

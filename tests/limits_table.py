@@ -574,6 +574,14 @@ LIMITS = (
         {"log_queue_limit": 10_000},
         ("test_log_writer.Writing", f"{_SERVER}.StuckLogTests"),
     ),
+    Limit(
+        44,
+        "a client that joins and leaves topics faster than on_join and on_leave return",
+        "it cannot join one more while so many calls wait, and is told so by a 429; it can always "
+        "leave, and the application hears of each leave that follows a join",
+        {"max_waiting_hooks": 1000},
+        ("push.test_hooks",),
+    ),
 )
 
 ADVISORIES = (

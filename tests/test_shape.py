@@ -83,7 +83,6 @@ WITHOUT_MIRROR: set[str] = {
     "extras/subscribe_commands.py",
     "extras/timing.py",
     "push/door.py",
-    "push/hooks.py",
     "server/abandoned.py",
     "server/server.py",
     "server/stop_signals.py",

@@ -122,9 +122,9 @@ class Request(Scope):
         before the answer to this message is sent. Any thread that works for this request.
 
         Raises HTTPError 400 for a bad name and on a connection that ends with its answer
-        (tcp_keep_alive is off), 413 for an info that is too long, 429 over max_subscriptions,
-        503 over max_topics; and TypeError for an HTTP request: a browser hears a topic by a
-        response, ``EventStream(topic)``.
+        (tcp_keep_alive is off), 413 for an info that is too long, 429 over max_subscriptions
+        or max_waiting_hooks, 503 over max_topics; and TypeError for an HTTP request: a browser
+        hears a topic by a response, ``EventStream(topic)``.
         """
         self._connection("subscribe").subscribe(topic, since, info)
 

@@ -22,6 +22,7 @@ from ..log import escape
 from ..log import framework as log
 from ..protocol.framers import Framing
 from ..protocol.message import Wrap, encode_answer, encode_error
+from ..push.hooks import HookCalls
 from ..sparing import Sparing
 from .channel import Service
 from .journal import DETAIL_LIMIT
@@ -67,6 +68,7 @@ class MessageService(Service):
         self.recv_size = min(self.recv_size, RECV_SIZE)
         self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
+        self.hook_calls: HookCalls  # Set by who runs them.
         # Of the port that takes HTTP, if one does; set as `address`.
         self.http_address: Endpoint | None = None
         self._strangers = Sparing(STRANGER_INTERVAL)

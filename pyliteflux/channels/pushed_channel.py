@@ -197,6 +197,7 @@ class PushedChannel(Channel):
         if asked is None:
             asked = self._subscribing = []
         self._service.topics.check_room(self.topics, asked, name)
+        self._service.hook_calls.check(self.client_id)
         asked.append(name)
         try:
             self._service.reactor.call_in_turn(self._subscribe, name, since, info)

@@ -13,13 +13,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ReactorClosed
+from ..errors import HTTPError, ReactorClosed
 from ..log import escape
 from ..log import framework as log
 from ..reactor.workers import WorkerPool
 
 Hook = Callable[..., Any]
 Call = tuple[Hook, tuple[Any, ...]]
+
+# Calls of one client that a worker makes before others have their turn.
+CALLS_PER_JOB = 16
 
 
 class Hooks:
@@ -44,10 +47,14 @@ class Hooks:
 
 
 class HookCalls:
-    """The calls of one run that are due, by client. Reactor thread, but for `_run`."""
+    """The calls of one run that are due, by client. Reactor thread, but for `check` and `_run`.
 
-    def __init__(self, pool: WorkerPool) -> None:
+    limit: calls that may wait for one client while it wants to join more topics.
+    """
+
+    def __init__(self, pool: WorkerPool, limit: int) -> None:
         self._pool = pool
+        self._limit = limit
         # A client is in here while a worker is at its calls: these are those after them.
         self._waiting: dict[str, deque[Call]] = {}
 
@@ -55,6 +62,15 @@ class HookCalls:
     def is_idle(self) -> bool:
         """True where nothing is left to tell."""
         return not self._waiting
+
+    def check(self, client_id: str) -> None:
+        """Any thread: raise HTTPError where so many wait that the client may not join any more.
+
+        It comes and goes faster than the application can be told. What it has joined it may always
+        leave, and the application hears of that: so no more wait than `limit` and its topics.
+        """
+        if len(self._waiting.get(client_id, ())) >= self._limit:
+            raise HTTPError(429, f"{self._limit} hooks of this client wait (max_waiting_hooks)")
 
     def add(self, client_id: str, hooks: list[Hook], *arguments: Any) -> None:
         """Have hooks called, after what was added for this client before."""
@@ -74,13 +90,13 @@ class HookCalls:
         if not waiting:
             del self._waiting[client_id]
             return
-        calls = list(waiting)
-        waiting.clear()
+        calls = [waiting.popleft() for _ in range(min(len(waiting), CALLS_PER_JOB))]
         try:
             # One job for each client: never refused, or somebody would stay for ever.
             self._pool.submit(self._run, (client_id, calls), self._on_ran, False)
         except ReactorClosed as error:
-            log.error("%d hooks of %s cannot run: %s", len(calls), escape(client_id), error)
+            lost = len(calls) + len(waiting)
+            log.error("%d hooks of %s cannot run: %s", lost, escape(client_id), error)
             del self._waiting[client_id]
 
     def _on_ran(self, client_id: Any) -> None:

@@ -151,10 +151,11 @@ class Runtime:
             on_greeted=self._on_greeted,
             on_leaving=self._on_leaving,
         )
-        self._calls = HookCalls(self.cleanup)
+        self._calls = HookCalls(self.cleanup, config.max_waiting_hooks)
         self._greeting: dict[MessageChannel, Client] = {}  # Whose on_connect is running.
         self.http.cleanup = self.tcp.cleanup = self.cleanup
         self.tcp.decoders = self.decoders
+        self.tcp.hook_calls = self._calls
         self.http.topics = self.tcp.topics = desk.topics
         desk.topics.on_presence = self._on_presence
         self.http.make_room = self._make_room
