@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.protocol:
             said["protocol"] = options.protocol
         Config(**{name: value for name, value in said.items() if name != "protocol"})
-        # They hold for a program that runs its server itself, too.
+        # The options hold for a program that runs its server itself, too.
         Server._said_outside = said
         server = _find(_load(options.target), options.target) if options.target else _welcome()
         if server is not None:

@@ -31,6 +31,7 @@ class LineFormatter(logging.Formatter):
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line, and what belongs to it as indented lines below."""
         text = record.getMessage()
         if record.name.startswith(framework.logger.name):
             # We escape at the source, so the line ends here are our own: a stack, say.
@@ -105,7 +106,9 @@ class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]
             while data:
                 try:
                     data = data[os.write(self._fd, data) :]
-                except BlockingIOError:  # Somebody shares our terminal and has set O_NONBLOCK.
+                except (
+                    BlockingIOError
+                ):  # Another process shares our terminal and has set O_NONBLOCK.
                     time.sleep(LOOK_AGAIN)
         finally:
             if is_mine:

@@ -121,7 +121,7 @@ def plain(value: Any, default: Default | None = None) -> Any:
         return dict(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    # Who has such a value has imported its module; others need not pay for it.
+    # A program with such a value has imported its module; others need not pay for it.
     for module, name in (("uuid", "UUID"), ("decimal", "Decimal")):
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(value, kind):
@@ -143,7 +143,7 @@ def is_record(value: Any) -> bool:
 
 
 def _fields_of(kind: type) -> Iterator[str]:
-    from dataclasses import fields  # Not above: it takes 5 ms. Who has a dataclass has it, too.
+    from dataclasses import fields  # Here: it takes 5 ms. A program with a dataclass has it.
 
     return (field.name for field in fields(kind))
 
@@ -348,6 +348,6 @@ def loads(data: bytes) -> Any:
 def _without_halves(text: str) -> str:
     r"""Return JSON text in which each half of a surrogate pair is \ufffd. Linear, and in C."""
     if "\0" in text:
-        return text  # This is no JSON, and the scanner says where.
+        return text  # The text is no JSON, and the scanner says where.
     bare = text.replace("\\\\", "\0\0")  # An escaped backslash escapes nothing.
     return _HALF.sub(r"\\ufffd", bare).replace("\0\0", "\\\\")

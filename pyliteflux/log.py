@@ -189,6 +189,7 @@ def _text_of(record: logging.LogRecord) -> str:
 
 
 def trace_of(record: logging.LogRecord) -> str:
+    """Return the traceback of a record's exception."""
     return logging.Formatter().formatException(record.exc_info or (None, None, None))
 
 

@@ -62,7 +62,7 @@ class _Line:
         try:
             self._bell.release()
         except RuntimeError:
-            pass  # Somebody else has just rung.
+            pass  # Another thread has just rung.
 
     def _run(self) -> None:
         while True:

@@ -40,7 +40,7 @@ FLAGGED: dict[str, str] = {
     "config.py:Config": "settings, not states: each is set by the user",
 }
 LONGEST_CHAIN = 16
-MOST_ANY = 640
+MOST_ANY = 610
 # Private attributes of an object that another module defines: each one with its reason.
 STORED_ELSEWHERE: dict[str, str] = {
     "__main__.py: Server._said_outside": "",
@@ -88,7 +88,7 @@ WITHOUT_MIRROR: set[str] = {
     "server/stop_signals.py",
     "server/tracing.py",
 }
-LEAST_DOCUMENTED = 98.0  # Per cent of the public names.
+LEAST_DOCUMENTED = 98.5  # Per cent of the public names.
 
 
 class ShapeOfThePackage(unittest.TestCase):

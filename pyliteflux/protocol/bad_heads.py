@@ -42,7 +42,9 @@ def check_head_so_far(data: bytes | bytearray, most_line: int, most: int, checke
         if line and (good is None or good.end() < len(line)):
             faults.append((good.end() if good else 0, _bad_line(line)))
         elif line_end >= 0 and not _LINE(line):
-            faults.append((line_end, _bad_line(line)))  # It ends too early: HTTP/0.9, a banner.
+            faults.append(
+                (line_end, _bad_line(line))
+            )  # The line ends too early: HTTP/0.9, a banner.
         if len(line.removesuffix(b"\r")) > most_line:
             error = RequestLineTooLong(f"the request line is over {most_line} bytes")
             faults.append((most_line, error))

@@ -90,7 +90,7 @@ class BufferedFramer:
         self.max_depth = config.tcp_max_depth
         self.buffer = bytearray()  # What was received and not taken.
         self.at_eof = False
-        self._searched: dict[bytes, int] = {}  # This many leading bytes do not hold it.
+        self._searched: dict[bytes, int] = {}  # By terminator: so many leading bytes hold none.
         self._failure: ProtocolError | None = None  # The stream is lost: why.
         self.has_more = False  # `next_frame` returned None, but may find a message if called again.
 

@@ -175,7 +175,7 @@ def _parse(data: bytes, max_fields: int) -> RequestHead:
     # A higher minor version is read as the highest we know (RFC 9110 section 2.5).
     is_old = version == "1.0"
     head.version = (1, 0) if is_old else (1, 1)
-    if len(text) > max_fields * _SHORTEST_FIELD:  # It may have so many.
+    if len(text) > max_fields * _SHORTEST_FIELD:  # The head may have so many.
         count = text.count("\n") - 2  # All but the first and the last line.
         if count > max_fields:
             raise HeadTooLarge(f"{count} header fields, limit {max_fields}")

@@ -290,7 +290,7 @@ def _line(value: Any, default: Default | None) -> bytes:
     if isinstance(value, str):
         has_more = "\n" in value or "\r" in value
         if has_more and _has_line_end(value.removesuffix("\n").removesuffix("\r")):
-            return dumps(value) + b"\n"  # Who asked in one line reads one line.
+            return dumps(value) + b"\n"  # A client that asked in one line reads one line.
         value = value.encode()
     elif not isinstance(value, bytes):
         value = dumps(value, default)

@@ -83,7 +83,7 @@ class Watchdog:
         while not self._end.wait(self._interval):
             try:
                 self.look()
-            except BaseException:  # It watches over others: it must not be what fails.
+            except BaseException:  # What watches over others must not be what fails.
                 log.exception("the watchdog failed")
 
     def look(self) -> None:
@@ -92,7 +92,7 @@ class Watchdog:
         late = now - self._last_look - self._interval
         self._last_look = now
         if late > self._slow_turn:
-            return  # Nobody ran, we neither: the machine is busy, or slept. Nobody is to blame.
+            return  # No thread ran, ours neither: the machine is busy, or slept.
         self._look_at_turn(now)
         if self._slow_job:
             self._look_at_jobs(now)
@@ -102,7 +102,7 @@ class Watchdog:
         began = reactor.now
         if now - began <= self._slow_turn or began == self._reported_turn:
             return
-        # It began long ago; but does it work, or does it sleep in select()?
+        # The turn began long ago; but does it work, or does it sleep in select()?
         frame = sys._current_frames().get(reactor.thread_id or 0)
         frames = _frames_within(frame, Reactor.run_once.__code__)
         if not frames or _is_at_rest(frames[0]) or reactor.now != began:

@@ -370,7 +370,7 @@ class WorkerPool:
                 result = run(argument)
             except BaseException as error:  # Even SystemExit must not cost the pool a thread.
                 result = error
-                if deliver is None:  # Nobody else hears of it.
+                if deliver is None:  # Else nobody hears of the failure.
                     log.error("a job of the %s pool failed", self.name, exc_info=error)
             worker.job = None
             if deliver is not None:
@@ -390,7 +390,7 @@ class WorkerPool:
                 self._workers.discard(worker)
                 return False
             if self._queue:
-                return True  # It came between our look and the lock.
+                return True  # A job came between our look and the lock.
             self._parked.append(worker)
         if worker.bell.acquire(timeout=self._idle_time):
             return True
@@ -399,5 +399,5 @@ class WorkerPool:
                 self._parked.remove(worker)
                 self._workers.discard(worker)
                 return False
-        worker.bell.acquire()  # Somebody woke us in the same instant.
+        worker.bell.acquire()  # The reactor woke this worker in the same instant.
         return True
