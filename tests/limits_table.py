@@ -405,7 +405,7 @@ LIMITS = (
         "404; links are followed inside of the directory only",
         {"static_follow_symlinks": False},
         (
-            "extras.test_files.StaticPaths",
+            "extras.test_static.StaticPaths",
             "end_to_end.test_static.StaticTest.test_hostile_targets_are_a_404",
             "app.test_response.OtherResponsesTests.test_a_redirect_never_leads_to_another_host_by_accident",
         ),
@@ -710,7 +710,7 @@ ADVISORIES = (
         "CVE-2025-66221; Pyramid CVE-2023-40587; http.server CVE-2021-28861",
         "paths are decoded once; what is no plain name is a 404; the real path must lie under the "
         "real directory; a redirect never begins with two slashes",
-        ("extras.test_files.StaticPaths",),
+        ("extras.test_static.StaticPaths",),
     ),
     Advisory(
         "faults in the paths of faults",

@@ -78,7 +78,6 @@ WITHOUT_MIRROR: set[str] = {
     "extras/auth.py",
     "extras/compression.py",
     "extras/cors.py",
-    "extras/media_types.py",
     "extras/negotiation.py",
     "extras/subscribe_commands.py",
     "extras/timing.py",

@@ -1,11 +1,9 @@
-"""Files as answers: `FileResponse` for one, `StaticFiles` for a directory of them.
+"""A file as an answer: `FileResponse`.
 
 The rule: a file is opened once, and everything that is said about it (size, date, tag, range)
 is said about that open descriptor, whatever happens to its name meanwhile. The descriptor has
 one owner at a time: the response, then its `segments`, then the transport, which has the
 kernel send from it. Whoever owns it when the answer turns out not to be sent closes it.
-
-Of paths that come from a client nothing is believed: see `StaticFiles`.
 
 Chapter: docs/files.md.
 """
@@ -29,13 +27,12 @@ from ..app.conditions import (
     range_is_current,
 )
 from ..app.ranges import ByteRange, RangeNotSatisfiable, multipart, parse_range
-from ..app.response import BYTES, JSON, HTTPResponse, RedirectResponse
-from ..errors import HTTPError, RouteError
+from ..app.response import BYTES, JSON, HTTPResponse
+from ..errors import HTTPError
 from ..filepiece import FilePiece
 from ..jsontext import dumps
 from ..statuses import phrase
 from .media_types import guess_type
-from .negotiation import accepts_gzip
 
 # O_NONBLOCK: opening a pipe that nobody writes to would hang a thread for ever. O_NOCTTY: a
 # terminal must not become ours. O_BINARY: Windows would translate line ends. (Python itself
@@ -46,7 +43,6 @@ _OPEN_FLAGS = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # What open() says of a name behind which there is no file that could be sent.
 _NOT_THERE = {
     errno.ENOENT,
@@ -76,7 +72,7 @@ class FileResponse(HTTPResponse):
 
     # Closed by __del__ where nobody else did: a handler may fail after it made this.
     _fd = -1
-    _extra_flags = 0
+    extra_flags = 0  # For open(), beside those that each file needs.
     selects_itself = True
 
     def __init__(
@@ -98,7 +94,7 @@ class FileResponse(HTTPResponse):
         if max_age is not None:
             self.headers["Cache-Control"] = f"max-age={int(max_age)}"
         self.conditional = conditional
-        self._fd, self._stat = _open_regular(path, self._extra_flags)
+        self._fd, self._stat = _open_regular(path, self.extra_flags)
         self._length = self._stat.st_size
 
     @property
@@ -224,144 +220,6 @@ class FileResponse(HTTPResponse):
 
     def __del__(self) -> None:
         self.discard()
-
-
-class _StaticFileResponse(FileResponse):
-    """The path has been resolved: what is a link by now was put there in the meantime."""
-
-    _extra_flags = _NO_FOLLOW
-
-
-# Names that Windows takes for devices, in any directory and with any extension
-# (CVE-2024-49766, CVE-2025-66221).
-_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
-_DEVICES |= {f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"}
-_UNSAFE = re.compile(r"[\x00\\]").search
-_DRIVE = re.compile(r"[A-Za-z]:").match
-
-
-class StaticFiles:
-    """A handler that answers with the files below a directory. Register it for "prefix/*".
-
-    directory: links in it may lead anywhere inside it, and nowhere else unless the setting
-    static_follow_symlinks says so. index: the file that stands for a directory, None for none;
-    directories are never listed. max_age: as of FileResponse. precompressed: where the client
-    takes gzip and "name.gz" lies beside "name" and is not older, it is sent in its place.
-
-    What a client may name: a file or a directory, in the spelling that the directory has. Not:
-    "..", dot files, empty segments, NUL, backslashes, drives, devices; all of that is a 404.
-    Raises RouteError where the directory does not exist. Worker threads: it reads the disk.
-    """
-
-    def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        *,
-        index: str | None = "index.html",
-        max_age: int | None = None,
-        precompressed: bool = True,
-    ) -> None:
-        self.directory = os.path.abspath(os.fspath(directory))
-        if not os.path.isdir(self.directory):
-            raise RouteError(f"there is no directory {self.directory!r} to serve files from")
-        self.index = index
-        self.max_age = max_age
-        self.precompressed = precompressed
-
-    def __call__(self, request: Any) -> HTTPResponse:
-        """Answer one request; the rest of the path is in ``path_params["*"]``, decoded once."""
-        rest = request.path_params.get("*", "")
-        # Asked each time: where the directory is a link that a deployment moves on, the files
-        # of its new target are served.
-        root = os.path.realpath(self.directory)
-        names, is_slash_form = _names_of(rest)
-        path = _resolve(root, os.path.join(root, *names), request)
-        if os.path.isdir(path):
-            return self._answer_directory(request, root, path)
-        if is_slash_form:
-            raise HTTPError(404)  # "page.html/": relative links on it would be wrong.
-        return self._answer_file(request, root, path)
-
-    def _answer_directory(self, request: Any, root: str, path: str) -> HTTPResponse:
-        if self.index is None:
-            raise HTTPError(404)
-        index = _resolve(root, os.path.join(path, self.index), request)
-        if not os.path.isfile(index):
-            raise HTTPError(404)
-        if request.raw_path.endswith("/"):
-            return self._answer_file(request, root, index)
-        # Relative links of the page need the slash. An empty first segment has been refused,
-        # so this cannot begin with two slashes, which would be another host.
-        query = f"?{request.query_string}" if request.query_string else ""
-        return RedirectResponse(f"{request.root_path}{request.raw_path}/{query}", 301)
-
-    def _answer_file(self, request: Any, root: str, path: str) -> HTTPResponse:
-        headers = {"X-Content-Type-Options": "nosniff"}
-        content_type = guess_type(path)
-        compressed = self._compressed(root, path, request)
-        if compressed is not None:
-            headers["Vary"] = "Accept-Encoding"  # Also where it is not taken.
-            if accepts_gzip(request.headers):
-                headers["Content-Encoding"] = "gzip"
-                path = compressed
-        try:
-            return _StaticFileResponse(
-                path, content_type=content_type, headers=headers, max_age=self.max_age
-            )
-        except PermissionError:
-            raise HTTPError(404) from None  # Not for others; not a fault to fill the log with.
-
-    def _compressed(self, root: str, path: str, request: Any) -> str | None:
-        """Return the path of an up-to-date compressed sibling, if there is one."""
-        if not self.precompressed:
-            return None
-        sibling = path + ".gz"
-        try:
-            if os.stat(sibling).st_mtime_ns < os.stat(path).st_mtime_ns:
-                return None  # Somebody has forgotten to compress the new version.
-            sibling = _resolve(root, sibling, request)
-        except (OSError, HTTPError):
-            return None
-        return sibling if os.path.isfile(sibling) else None
-
-    def __repr__(self) -> str:
-        return f"<StaticFiles {self.directory}>"
-
-
-def _names_of(rest: str) -> tuple[list[str], bool]:
-    """Return the segments of a path, and whether it ends in a slash. Raises HTTPError 404."""
-    names = rest.split("/")
-    is_slash_form = names[-1] == ""
-    if is_slash_form:
-        names.pop()
-    for name in names:
-        if not _is_plain(name):
-            raise HTTPError(404)
-    return names, is_slash_form
-
-
-def _is_plain(name: str) -> bool:
-    """Tell whether a segment names something in its directory, on every system."""
-    if not name or name.startswith(".") or _UNSAFE(name) or _DRIVE(name):
-        return False
-    if name[-1] in ". " or (os.name == "nt" and ":" in name):
-        return False  # Windows drops the former, and takes the latter for a hidden stream.
-    return name.partition(".")[0].rstrip(" ").upper() not in _DEVICES
-
-
-def _resolve(root: str, path: str, request: Any) -> str:
-    """Return a path with all links followed. Raises HTTPError 404 where it leaves the root.
-
-    By commonpath: commonprefix takes "/static-private" for inside of "/static"
-    (CVE-2023-29159). With static_follow_symlinks only a link leads out: a name cannot.
-    """
-    try:
-        real = os.path.realpath(path)
-        if os.path.commonpath((root, real)) == root or request.config.static_follow_symlinks:
-            return real
-    except (OSError, ValueError):
-        pass  # Too long, a NUL, half a surrogate pair, another drive.
-    raise HTTPError(404)
 
 
 def _open_regular(path: str, extra_flags: int = 0) -> tuple[int, os.stat_result]:

@@ -25,7 +25,7 @@ from ..config import PROTOCOLS, Config
 from ..console import console
 from ..endpoint import Endpoint
 from ..errors import ReactorClosed
-from ..extras.files import StaticFiles
+from ..extras.static import StaticFiles
 from ..extras.subscribe_commands import SubscribeCommands
 from ..log import access
 from ..log import framework as log
