@@ -35,15 +35,11 @@ class ByteRange(NamedTuple):
         return f"bytes {self.offset}-{self.offset + self.length - 1}/{size}"
 
 
-class RangeNotSatisfiable(Exception):
-    """Every range asked for begins at or after the end: a 416 is due."""
-
-
 def parse_range(text: str, size: int) -> list[ByteRange] | None:
     """Return the ranges to send, in the order asked for, or None to ignore the field.
 
-    size: of the whole, in bytes. Of several ranges, those beyond the end are left out.
-    Raises RangeNotSatisfiable.
+    size: of the whole, in bytes. Of several ranges, those beyond the end are left out. [] is a
+    416: each one that was asked for begins at or after the end.
     """
     unit, equals, specs = text.partition("=")
     if not equals or unit.strip().lower() != "bytes" or size == 0:
@@ -73,11 +69,7 @@ def parse_range(text: str, size: int) -> list[ByteRange] | None:
             found = ByteRange(offset, min(end, size - 1) - offset + 1)
         if found.length > 0 and found.offset < size:
             ranges.append(found)
-    if not seen:
-        return None
-    if not ranges:
-        raise RangeNotSatisfiable
-    return None if _overlap(ranges) else ranges
+    return ranges if seen and not _overlap(ranges) else None
 
 
 def multipart(

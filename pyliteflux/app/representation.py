@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..headers import Headers
+from ..headers import Headers, MutableHeaders
 from ..jsontext import dumps
 from ..statuses import phrase
 from .conditions import (
@@ -23,7 +23,7 @@ from .conditions import (
     parse_http_date,
     range_is_current,
 )
-from .ranges import RangeNotSatisfiable, multipart, parse_range
+from .ranges import ByteRange, multipart, parse_range
 from .response import BYTES, JSON, HTTPResponse, StreamResponse
 
 # An answer with none of these is sent as it is.
@@ -49,23 +49,15 @@ def select(response: HTTPResponse, method: str, asked_with: Headers) -> HTTPResp
         None if date is None else parse_http_date(date),
         int(time.time()),
     )
-    failed = failed_precondition(method, asked_with, current)
-    if failed is not None:
-        return _without_content(response, failed)
-    if fields.get("Accept-Ranges") != "bytes" or isinstance(response, StreamResponse):
+    body = response.body
+    has_ranges = fields.get("Accept-Ranges") == "bytes" and not isinstance(response, StreamResponse)
+    size = len(body) if has_ranges else None
+    status, parts = selected(method, asked_with, current, size)
+    if status == 200:
         return response
-    asked = asked_with.get("range") if method == "GET" else None
-    if asked is None or not range_is_current(asked_with, current):
-        return response
-    body, size = response.body, len(response.body)
-    try:
-        parts = parse_range(asked, size)
-    except RangeNotSatisfiable:
-        refusal = _without_content(response, 416)
-        refusal.headers["Content-Range"] = f"bytes */{size}"
-        return refusal
-    if parts is None:
-        return response
+    if status != 206:
+        return _without_content(response, status, size)
+    assert size is not None
     response.status = 206
     if len(parts) == 1:
         offset, length = parts[0]
@@ -83,14 +75,41 @@ def select(response: HTTPResponse, method: str, asked_with: Headers) -> HTTPResp
     return response
 
 
-def _without_content(response: HTTPResponse, status: int) -> HTTPResponse:
+def _without_content(response: HTTPResponse, status: int, size: int | None) -> HTTPResponse:
     """Return a 304, 412 or 416 in the place of a response, with the fields that apply to it."""
     response.discard()
     fields = response.headers
+    body = empty(fields, status, size)
+    return HTTPResponse(body, status, fields, JSON if body else None)
+
+
+def selected(
+    method: str, asked_with: Headers, current: Validators, size: int | None
+) -> tuple[int, list[ByteRange]]:
+    """Return the status that answers a GET or HEAD of what would be a 200, and the parts of a 206.
+
+    size: of the whole, in bytes; None where no part of it may be had.
+    """
+    failed = failed_precondition(method, asked_with, current)
+    if failed is not None:
+        return failed, []
+    asked = asked_with.get("range") if method == "GET" else None
+    if size is None or asked is None or not range_is_current(asked_with, current):
+        return 200, []
+    parts = parse_range(asked, size)
+    if parts is None:
+        return 200, []
+    return (206 if parts else 416), parts
+
+
+def empty(fields: MutableHeaders, status: int, size: int | None) -> bytes:
+    """Take from the fields what does not apply to a 304, 412 or 416; return its body."""
     for name in NOT_IN_A_304:
         del fields[name]
     if status == 304:
-        return HTTPResponse(b"", 304, fields)
+        return b""
     for name in ("ETag", "Last-Modified", "Cache-Control"):
         del fields[name]
-    return HTTPResponse(dumps({"error": phrase(status)}), status, fields, JSON)
+    if status == 416:
+        fields["Content-Range"] = f"bytes */{size}"
+    return dumps({"error": phrase(status)})

@@ -18,20 +18,12 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ..app.conditions import (
-    NOT_IN_A_304,
-    Validators,
-    failed_precondition,
-    http_date,
-    parse_http_date,
-    range_is_current,
-)
-from ..app.ranges import ByteRange, RangeNotSatisfiable, multipart, parse_range
+from ..app.conditions import Validators, http_date, parse_http_date
+from ..app.ranges import ByteRange, multipart
+from ..app.representation import empty, selected
 from ..app.response import BYTES, JSON, HTTPResponse
 from ..errors import HTTPError
 from ..filepiece import FilePiece
-from ..jsontext import dumps
-from ..statuses import phrase
 from .media_types import guess_type
 
 # O_NONBLOCK: opening a pipe that nobody writes to would hang a thread for ever. O_NOCTTY: a
@@ -120,21 +112,11 @@ class FileResponse(HTTPResponse):
         # a POST is not a version of it (RFC 9110 sections 13.2.1, 14.2).
         if self.conditional and self.status == 200 and request.method in ("GET", "HEAD"):
             current = self._set_validators()
-            failed = failed_precondition(request.method, request.headers, current)
-            if failed is not None:
-                self._answer_without_file(failed)
+            self.status, found = selected(request.method, request.headers, current, size)
+            if self.status not in (200, 206):
+                self._answer_without_file()
                 return
-            asked = request.headers.get("range") if request.method == "GET" else None
-            if asked is not None and range_is_current(request.headers, current):
-                try:
-                    found = parse_range(asked, size)
-                except RangeNotSatisfiable:
-                    self._answer_without_file(416)
-                    self.headers["Content-Range"] = f"bytes */{size}"
-                    return
-                if found is not None:
-                    self.status = 206
-                    ranges = found
+            ranges = found or ranges
         if request.method == "HEAD":
             self.discard()  # The length is known, and nothing else is needed.
         elif len(ranges) > 1:
@@ -167,20 +149,13 @@ class FileResponse(HTTPResponse):
         headers["Accept-Ranges"] = "bytes"
         return Validators(etag, modified, now)
 
-    def _answer_without_file(self, status: int) -> None:
-        """Become a 304, 412 or 416: the file is closed, the fields that describe it go."""
+    def _answer_without_file(self) -> None:
+        """Be a 304, 412 or 416: the file is closed, the fields that describe it go."""
         self.discard()
-        self.status = status
-        headers = self.headers
+        self.body = empty(self.headers, self.status, self._stat.st_size)
         # Of a 304 remain what a cache updates its copy with: RFC 9110 section 15.4.5.
-        gone = [*NOT_IN_A_304]
-        gone += ["Last-Modified"] if status == 304 else ["ETag", "Last-Modified", "Cache-Control"]
-        for name in gone:
-            del headers[name]
-        self.content_type = None
-        if status != 304:
-            self.body = dumps({"error": phrase(status)})
-            self.content_type = JSON
+        del self.headers["Last-Modified"]
+        self.content_type = JSON if self.body else None
         self._length = len(self.body)
 
     def _send_one(self, part: ByteRange) -> None:
