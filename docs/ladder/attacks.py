@@ -86,11 +86,28 @@ def never_reads(target: Program) -> Verdict:
     return Verdict(got == b"cba\n", sent, b"cba\n", text, so)
 
 
+def abandoned_upload(target: Program) -> Verdict:
+    """Send sixteen megabytes that are refused early, then read the refusal: most clients do it so.
+
+    Who closes with unread bytes in hand sends RST, and the client's send fails.
+    """
+    with target.connect() as client:
+        client.send(b"u" * 16_000_000)
+        text = tr("sending failed: reset by the server; nothing was read")
+        holds = False
+        if not client.is_refused:
+            got = client.read(4096)
+            holds = b"error" in got and client.ended == "<closed>"
+            text = client.seen(got)
+    sent = tr("a line of {} bytes", 16_000_000)
+    expected = tr("one line with the word error, then the end")
+    so = "close() with unread bytes in hand sends RST: sending fails, and the answer is never read"
+    return Verdict(holds, sent, expected, text, so)
+
+
 ATTACKS: dict[str, Attack] = {
-    "deaf": deaf,
-    "sticky": sticky,
-    "idle_neighbour": idle_neighbour,
-    "never_reads": never_reads,
+    attack.__name__: attack
+    for attack in (deaf, sticky, idle_neighbour, never_reads, abandoned_upload)
 }
 
 

@@ -118,8 +118,8 @@ _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 Address = tuple[str, int]
 
 
-def unread_bytes(local: Address, remote: Address) -> int | None:
-    """What lies unread in the kernel for this end of a connection; None: it is gone."""
+def queues(local: Address, remote: Address) -> tuple[int, int] | None:
+    """Bytes in the kernel at this end of a connection, unread and unsent; None: it is gone."""
     ports = struct.pack("!HH", local[1], remote[1])
     names = b"".join(socket.inet_aton(host) + bytes(12) for host, _ in (local, remote))
     anything = 0xFFFFFFFF
@@ -131,18 +131,19 @@ def unread_bytes(local: Address, remote: Address) -> int | None:
         answer = kernel.recv(4096)
     if struct.unpack_from("=H", answer, 4)[0] != _SOCK_DIAG_BY_FAMILY:
         return None
-    return int(struct.unpack_from("=I", answer, 16 + 4 + 48 + 4)[0])
+    unread, unsent = struct.unpack_from("=II", answer, 16 + 4 + 48 + 4)
+    return unread, unsent
 
 
 @functools.cache
-def can_see_unread_bytes() -> bool:
+def can_see_queues() -> bool:
     """Whether the kernel tells it: Linux does, in most containers too."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as near:
             far, _ = listener.accept()
             with far:
                 try:
-                    return unread_bytes(near.getsockname(), far.getsockname()) == 0
+                    return queues(near.getsockname(), far.getsockname()) == (0, 0)
                 except (OSError, AttributeError):
                     return False
 
@@ -155,7 +156,11 @@ class Client:
         if small_buffer:  # Before the connect, or the window is already promised.
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         self.sock.settimeout(PATIENCE)
-        self.sock.connect(address)
+        try:
+            self.sock.connect(address)
+        except OSError:
+            self.sock.close()
+            raise
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.name: Address = self.sock.getsockname()
         self.peer = address
@@ -184,12 +189,19 @@ class Client:
 
     def wait_for_reading(self) -> None:
         """Return when the server has taken what was sent, and had a moment to act on it."""
-        if can_see_unread_bytes():
-            if not wait_until(lambda: not unread_bytes(self.peer, self.name)):
+        if can_see_queues():
+            if not wait_until(lambda: not (queues(self.peer, self.name) or (0, 0))[0]):
                 raise Failure(NOT_READ, tr("that they are read"), "<silence>", self.sent)
             time.sleep(0.002)
         else:
             time.sleep(0.02)
+
+    def held(self) -> int:
+        """Bytes for us that the kernel holds at both ends; 0 where it does not tell."""
+        if not can_see_queues():
+            return 0
+        theirs, ours = queues(self.peer, self.name), queues(self.name, self.peer)
+        return (theirs or (0, 0))[1] + (ours or (0, 0))[0]
 
     def finish(self) -> None:
         """Send FIN: nothing more will come, but answers are still read."""
@@ -267,6 +279,7 @@ class Program:
 
     def __init__(self, command: Sequence[str], **environment: str) -> None:
         self._errors = tempfile.TemporaryFile()
+        self._clients: list[Client] = []  # A check that fails leaves them to us.
         self.printed: list[str] = []
         environment = {
             **os.environ,
@@ -327,7 +340,9 @@ class Program:
         return self.process.poll() is not None and not self._reader.is_alive()
 
     def stop(self) -> None:
-        """End the process and those that it started."""
+        """End the process and those that it started, and what clients are left."""
+        for client in self._clients:
+            client.close()
         if hasattr(os, "killpg"):
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -345,9 +360,11 @@ class Program:
     def connect(self, small_buffer: bool = False) -> Client:
         """Return a new connection; fail if nobody takes it."""
         try:
-            return Client(self.address, small_buffer)
+            client = Client(self.address, small_buffer)
         except OSError as error:
             raise Failure(NOT_TAKEN, tr("a connection"), str(error)) from None
+        self._clients.append(client)
+        return client
 
     def errors(self) -> list[str]:
         """The lines of its stderr until now."""
