@@ -85,6 +85,7 @@ class MessageChannel(PushedChannel):
         "_framer",
         "_ahead",
         "_undecoded",
+        "_newcomer",
         "_pull",
         "_at_eof",
         "_idle_since",
@@ -101,6 +102,7 @@ class MessageChannel(PushedChannel):
         self._framer: Framer = service.framing.make(config)
         self._ahead: LookAhead | None = None  # Made when something comes behind a message.
         self._undecoded: Undecoded | None = None
+        self._newcomer: Any = None  # Whose on_connect is due, or running.
         self._pull: StreamPull | None = None
         self._at_eof = False
         # Set once; any thread may read.
@@ -233,6 +235,8 @@ class MessageChannel(PushedChannel):
             self._undecoded.forget()
             self._undecoded = None
             self._service.decoders.note_dead()
+        if self._newcomer is not None:
+            self._service.workers.note_dead()
         self._leave(pull)
         self._give_back()
 
@@ -642,11 +646,13 @@ class MessageChannel(PushedChannel):
         """Have on_connect run on a worker; what the client sends meanwhile waits."""
         self._move(HANDLING)
         self.deadline = self._handler_deadline()
+        self._newcomer = client
         self._service.workers.submit(admit, client, self._on_greeted, self.may_refuse)
 
     def _on_greeted(self, outcome: Any) -> None:
         is_admitted = outcome is True  # Else False, or what has been raised.
-        self._service.on_greeted(self, is_admitted)
+        client, self._newcomer = self._newcomer, None
+        self._service.on_greeted(self, client, is_admitted)
         if self.state is not HANDLING:
             return
         if not is_admitted:

@@ -56,7 +56,7 @@ class MessageService(Service):
     def __init__(
         self,
         *parts: Any,
-        on_greeted: Callable[[Any, bool], None],
+        on_greeted: Callable[[Any, Any, bool], None],
         on_leaving: Callable[[Any], None],
     ) -> None:
         super().__init__(*parts)

@@ -51,6 +51,11 @@ class Client:
         return self._channel.state.name not in ("CLOSING", "CLOSED")
 
     @property
+    def is_abandoned(self) -> bool:
+        """True once it has left: what waits to be done for it alone, as on_connect, is not done."""
+        return not self.is_connected
+
+    @property
     def connected_since(self) -> float:
         """When it connected, as `time.time()` counts."""
         return self._channel.connected_since

@@ -35,7 +35,12 @@ class Hooks:
         self.leave: list[Hook] = []
 
     def admit(self, client: Any) -> bool:
-        """Worker: tell of a new client. Returns False where a hook does, or fails."""
+        """Worker: tell of a new client. Returns False where a hook does, or fails.
+
+        One that has left already was never there: no hook hears of it.
+        """
+        if client.is_abandoned:
+            return False
         for hook in self.connect:
             try:
                 if hook(client) is False:

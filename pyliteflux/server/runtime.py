@@ -152,7 +152,6 @@ class Runtime:
             on_leaving=self._on_leaving,
         )
         self._calls = HookCalls(self.cleanup, config.max_waiting_hooks)
-        self._greeting: dict[MessageChannel, Client] = {}  # Whose on_connect is running.
         self.http.cleanup = self.tcp.cleanup = self.cleanup
         self.tcp.decoders = self.decoders
         self.tcp.hook_calls = self._calls
@@ -272,11 +271,10 @@ class Runtime:
             return
         if isinstance(channel, MessageChannel) and channel.is_long_lived:
             client = self._desk.hub.add(channel)
-            self._greeting[channel] = client
             if self._desk.hooks.connect:
                 channel.greet(self._desk.hooks.admit, client)
             else:
-                self._on_greeted(channel, True)
+                self._on_greeted(channel, client, True)
         if self.is_stopping:
             channel.shutdown()
 
@@ -331,9 +329,8 @@ class Runtime:
             self._on_leaving(channel)
             self._tell_gone(channel)
 
-    def _on_greeted(self, channel: MessageChannel, is_admitted: bool) -> None:
+    def _on_greeted(self, channel: MessageChannel, client: Client, is_admitted: bool) -> None:
         """A long-lived client is let in, or not; it may have left meanwhile."""
-        client = self._greeting.pop(channel)
         if is_admitted:
             channel.client = client
             self._desk.hub.admit(channel)

@@ -144,12 +144,17 @@ class Admission(LifeTestCase):
 
     def test_who_leaves_meanwhile_is_told_of_both_in_order(self) -> None:
         for leave in ("close", "reset", "half_close"):
-            with self.subTest(leave), self.begin() as simulation:
-                peer = simulation.tcp()
-                simulation.settle(jobs=False)
+            worlds: list[tuple[Simulation, Peer]] = []
+
+            def meanwhile(client: Any, leave: str = leave, worlds: Any = worlds) -> None:
+                (simulation, peer), before = worlds[0], self.left
                 getattr(peer, leave)()
                 simulation.settle(jobs=False)
-                self.assertEqual(self.left, [])
+                self.assertEqual(before, [])
+
+            with self.subTest(leave), self.begin(meanwhile) as simulation:
+                peer = simulation.tcp()
+                worlds.append((simulation, peer))
                 simulation.settle()
                 self.assertEqual(len(self.met), 1)
                 reason = "PEER_RESET" if leave == "reset" else "PEER_CLOSED"
@@ -200,6 +205,23 @@ class Admission(LifeTestCase):
             peer.send(HELLO)
             simulation.settle()
             self.assertEqual((self.met, len(lines(peer.take()))), ([], 1))
+
+    def test_who_leaves_before_it_begins_was_never_there(self) -> None:
+        """X2: or who connects and resets, again and again, fills the memory with what is due."""
+        with self.begin() as simulation:
+            pool = simulation.pools["worker"]
+            for _ in range(50):
+                peer = simulation.tcp()
+                simulation.settle(jobs=False)
+                peer.reset()
+                simulation.settle(jobs=False)
+            self.assertEqual(pool.dead, 50)  # The pool's to drop, as soon as that is worth it.
+            self.assertTrue(all(client.is_abandoned for _, client, _ in pool.jobs))
+            simulation.settle()
+            self.assertEqual((self.met, self.left), ([], []))
+            here = self.connect(simulation)
+            self.assertEqual([client.client_id for client in self.met], [here.client_id])
+            self.assertFalse(self.met[0].is_abandoned)
 
 
 class Leaving(LifeTestCase):
