@@ -456,7 +456,7 @@ LIMITS = (
             "max_part_header_size": 8 * KIB,
             "upload_memory": 256 * KIB,
         },
-        ("app.test_forms.LimitTests",),
+        ("app.test_multipart.LimitTests",),
     ),
     Limit(
         32,
@@ -663,7 +663,7 @@ ADVISORIES = (
         "CVE-2022-41725",
         "forms are read on the handler's thread, in linear time, with a limit for each of these",
         (
-            "app.test_forms.LimitTests",
+            "app.test_multipart.LimitTests",
             "app.test_forms.UrlencodedTests"
             ".test_a_million_separators_are_refused_before_they_are_split",
         ),

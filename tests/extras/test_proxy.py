@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unittest
+from typing import Any
 
 from pyliteflux import HTTPError, ProxyHeadersMiddleware
 from pyliteflux.app.request import HTTPRequest
 from pyliteflux.headers import Headers
+from tests.extras.middleware_case import MiddlewareTestCase
+from tests.support import fetch
 
 TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"]
 
@@ -248,6 +251,45 @@ class Styles(unittest.TestCase):
         for trusted, style in ((["proxy.local"], "auto"), (["10.0.0.1/8"], "auto"), ([], "any")):
             with self.assertRaises(ValueError):
                 ProxyHeadersMiddleware(trusted, style)
+
+
+class ProxyTest(MiddlewareTestCase):
+    FIELDS = {
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "app.example",
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+
+        @self.router.get("/who")
+        def who(request: Any) -> dict[str, Any]:
+            return {"client": request.client_address[0], "url": request.url}
+
+    def test_a_named_proxy_is_believed(self) -> None:
+        server = self.serve_with(ProxyHeadersMiddleware(["127.0.0.1"]))
+        self.assertEqual(
+            fetch(server, "GET", "/who", fields=self.FIELDS).json,
+            {"client": "203.0.113.7", "url": "https://app.example/who"},
+        )
+        fields = {"Forwarded": 'for="[2001:db8::7]:99";proto=https;host=app.example'}
+        self.assertEqual(
+            fetch(server, "GET", "/who", fields=fields).json,
+            {"client": "2001:db8::7", "url": "https://app.example/who"},
+        )
+        self.assertEqual(fetch(server, "GET", "/who", fields={"Forwarded": '"'}).status, 400)
+
+    def test_nobody_else_is(self) -> None:
+        plain = {"client": "127.0.0.1", "url": "http://test/who"}
+        server = self.serve_with(ProxyHeadersMiddleware(["10.0.0.0/8"]))
+        self.assertEqual(fetch(server, "GET", "/who", fields=self.FIELDS).json, plain)
+        self.assertEqual(fetch(self.serve(), "GET", "/who", fields=self.FIELDS).json, plain)
+
+    def test_one_request_does_not_colour_the_next(self) -> None:
+        client = self.connect(self.serve_with(ProxyHeadersMiddleware()))
+        client.get("/who", fields=self.FIELDS)
+        self.assertEqual(client.get("/who").json, {"client": "127.0.0.1", "url": "http://test/who"})
 
 
 if __name__ == "__main__":
