@@ -127,6 +127,12 @@ class TheGraders(unittest.TestCase):
             with mock.patch.object(grade.Stage, "before", lambda stage: []):
                 self.judge(programs)
 
+    @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_CHECK=1 runs it")
+    def test_pyliteflux_itself_closes_as_well(self) -> None:
+        # What the stage prints of its states is asked of a learner's program alone.
+        with mock.patch.dict(os.environ, LEARN_SERVER="pyliteflux"):
+            self.assertEqual(first_failure(REAL, grade.stage(5)), "")
+
     def test_each_check_has_a_wrong_answer(self) -> None:
         for stage in STAGES:
             named = {must for must, _ in wrong_answers(stage).values()}
@@ -147,7 +153,7 @@ class TheFiles(unittest.TestCase):
             for name in ("start", "answer", "check", "broken", "wrong"):
                 with self.subTest(stage.name, file=name):
                     text = (stage.folder / f"{name}.py").read_text(encoding="utf-8")
-                    if name != "wrong":
+                    if name in ("start", "answer", "broken"):  # What a learner reads.
                         self.assertLess(text.count("\n"), MOST_LINES)
 
     def test_they_need_the_standard_library_alone(self) -> None:

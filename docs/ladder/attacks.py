@@ -105,9 +105,19 @@ def abandoned_upload(target: Program) -> Verdict:
     return Verdict(holds, sent, expected, text, so)
 
 
+def speaks_http(target: Program) -> Verdict:
+    """What a browser says first."""
+    with target.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        got = client.read(4096, silence=0.3)
+    sent = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    so = "it answers each line; a request is several lines, and ends with a blank one"
+    return Verdict(got.startswith(b"HTTP/1."), sent, b"HTTP/1.1 200 OK\r\n", got, so)
+
+
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
-    for attack in (deaf, sticky, idle_neighbour, never_reads, abandoned_upload)
+    for attack in (deaf, sticky, idle_neighbour, never_reads, abandoned_upload, speaks_http)
 }
 
 

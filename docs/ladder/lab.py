@@ -278,6 +278,7 @@ class Program:
     """A server as a process of its own, started with a free port; ended with its `with` block."""
 
     def __init__(self, command: Sequence[str], **environment: str) -> None:
+        self.command = list(command)
         self._errors = tempfile.TemporaryFile()
         self._clients: list[Client] = []  # A check that fails leaves them to us.
         self.printed: list[str] = []
