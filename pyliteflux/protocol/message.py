@@ -69,7 +69,7 @@ def decode(frame: Frame, max_depth: int = MAX_DEPTH) -> Command | Signal:
 
 _split_line = re.compile(r"[ \t]+").split
 _has_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
-_has_line_end = re.compile(r"[\r\n]").search  # A CR alone is one for many a reader.
+_has_line_end = re.compile(rb"[\r\n]").search  # A CR alone is one for many a reader.
 
 
 def _decode_line(data: bytes) -> Command:
@@ -167,10 +167,10 @@ def encode_answer(
     json: one line. With an id, a dict gets it as its ``"id"`` (the caller's dict is left as it
     is), anything else becomes ``{"id": ..., "data": value}``, and so does a dict with a key of
     the envelope: an ``"id"`` or ``"type"`` of its own, or ``"error"`` in what is no error. xml:
-    `<response>` on one line, the id an attribute. raw: a str on one line (as JSON where there is
-    a line end in it), bytes as they are, an LF added unless they end with one; anything else as
-    JSON, None too (``null``, since many clients pass over an empty line). Bytes become text in
-    json and xml, invalid UTF-8 replaced. Any other format, such as binary: a str or bytes as it
+    `<response>` on one line, the id an attribute. raw: a str or bytes as they are, an LF added
+    unless they end with one, or as a JSON str where there is a line end in them; anything else as
+    JSON, None too (``null``, since many clients pass over an empty line). Bytes that become text
+    have invalid UTF-8 replaced. Any other format, such as binary: a str or bytes as it
     is, None as nothing at all, anything else as a line of JSON.
     `NO_ANSWER`: not a byte, in any format.
     wrap: what the framing makes of the answer; it gets it without the line end. default: the
@@ -249,12 +249,13 @@ def encode_item(
     """Return one item of a stream. Raises as `encode_answer` does. Any thread.
 
     json: ``{"type": "stream", "data": item, "id": ...}``. xml: ``<stream id="...">...</stream>``.
-    Any other format: as an answer, but a str may have line ends in it.
+    Any other format: as an answer, but a str or bytes may have line ends in them.
     """
     if item is NO_ANSWER:
         return b""
-    if data_type == "raw" and isinstance(item, str):
-        item = item.encode()  # Of many lines already: as it is.
+    if data_type == "raw" and wrap is None and isinstance(item, (str, bytes)):
+        data = item.encode() if isinstance(item, str) else item
+        return data if data.endswith(b"\n") else data + b"\n"
     if data_type != "json" and data_type != "xml":
         return encode_answer(item, data_type, id, wrap, default)
     if isinstance(item, bytes):
@@ -288,12 +289,13 @@ def _as_it_is(value: Any, default: Default | None) -> bytes:
 
 def _line(value: Any, default: Default | None) -> bytes:
     if isinstance(value, str):
-        has_more = "\n" in value or "\r" in value
-        if has_more and _has_line_end(value.removesuffix("\n").removesuffix("\r")):
-            return dumps(value) + b"\n"  # A client that asked in one line reads one line.
         value = value.encode()
-    elif not isinstance(value, bytes):
+    if not isinstance(value, bytes):
         value = dumps(value, default)
+    elif b"\n" in value or b"\r" in value:
+        if _has_line_end(value.removesuffix(b"\n").removesuffix(b"\r")):
+            # A client that asked in one line reads one line.
+            value = dumps(value.decode(errors="replace"))
     return bytes(value) if value.endswith(b"\n") else value + b"\n"
 
 

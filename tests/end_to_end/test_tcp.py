@@ -14,7 +14,7 @@ import threading
 from typing import Any
 from xml.etree import ElementTree
 
-from pyliteflux import HTTPError, HTTPJSONResponse, HTTPResponse, Router
+from pyliteflux import HTTPError, HTTPJSONResponse, HTTPResponse, Middleware, Router
 from pyliteflux import Server as AServer
 from tests.support import DEADLINE, Client, ServerTestCase, running_server, wait_for, wait_until
 
@@ -252,6 +252,55 @@ class TestAnswers(TcpTestCase):
         self.assertEqual(root.findtext("x"), "a\nb\r\nc\u2028d")
         client.send("say done\n")
         self.assertEqual(client.read_line(), "raw:done")
+
+    def test_a_raw_line_is_answered_with_one_line_whatever_the_answer_is(self) -> None:
+        """T2: whoever makes it."""
+        text = "a\nb\r\nc\rd\n\n"
+
+        class Halt(Middleware):
+            def process_request(self, request: Any) -> Any:
+                return text if request.command == "halted" else None
+
+        def refuse(request: Any) -> Any:
+            raise HTTPError(409, text)
+
+        def raise_(request: Any) -> Any:
+            raise KeyError(text)
+
+        ways: dict[str, Any] = {
+            "str": lambda request: text,
+            "bytes": lambda request: text.encode(),
+            "dict": lambda request: {text: text},
+            "list": lambda request: [text, text],
+            "status": lambda request: (text, 400),
+            "bytes-status": lambda request: (text.encode(), 400),
+            "fields": lambda request: (text, {"X-A": "b"}),
+            "response": lambda request: HTTPResponse(text, status=201),
+            "response-bytes": lambda request: HTTPResponse(text.encode()),
+            "json": lambda request: HTTPJSONResponse([text]),
+            "refused": refuse,
+            "refused-dict": lambda request: (_ for _ in ()).throw(HTTPError(400, {"a": text})),
+            "raised": raise_,
+            "unwritable": lambda request: {text: object()},
+            "handled": lambda request: {}[text],
+            "stream-first": lambda request: (1 / 0 for _ in "a"),
+            "halted": lambda request: "never",
+        }
+        for name, handler in ways.items():
+            self.router.register(name, protocol="tcp")(handler)
+            self.router.register(f"{name}-fast", protocol="tcp", blocking=False)(handler)
+        server = self.serve(tcp_keep_alive=True)
+        server.add_middleware(Halt())
+        server.error(KeyError)(lambda request, error: text)
+        client = self.connect_tcp(server)
+        lines = [*ways, *map("{}-fast".format, ways), "nothing", "\x02x", "a\x0bb", "\udcff\udcfe"]
+        for line in lines:
+            with self.subTest(line):
+                client.send(line.encode("utf-8", "surrogateescape") + b"\nsay done\n")
+                answer = client.read_line()
+                self.assertNotIn("\r", answer)
+                self.assertNotEqual(answer, "")
+                self.assertEqual(client.read_line(), "raw:done")
 
     def test_xml_children_arrive_as_a_dict(self) -> None:
         """T3: nested, repeated ones as a list, text unescaped."""

@@ -450,6 +450,22 @@ class Answers(unittest.TestCase):
         self.assertEqual(encode_answer(b"\xff\x00", "raw"), b"\xff\x00\n")
         self.assertEqual(encode_answer(b"\xff\n", "raw"), b"\xff\n")
 
+    def test_with_a_line_end_inside_they_are_json_as_a_str_is(self) -> None:
+        """T2: who asked in one line reads one line."""
+        for text, answer in [
+            ("a\nb", '"a\\nb"\n'),
+            ("a\rb\n", '"a\\rb\\n"\n'),
+            ("\n\n", '"\\n\\n"\n'),
+            ("a\r\n", "a\r\n"),
+            ("a\r", "a\r\n"),
+            ("\n", "\n"),
+            ("", "\n"),
+        ]:
+            with self.subTest(text):
+                self.assertEqual(encode_answer(text, "raw"), answer.encode())
+                self.assertEqual(encode_answer(text.encode(), "raw"), answer.encode())
+        self.assertEqual(encode_answer(b"\xff\n\0\n", "raw"), '"\ufffd\\n\\u0000\\n"\n'.encode())
+
     def test_the_callers_dict_is_not_changed(self) -> None:
         value = {"id": 1, "a": 2}
         for data_type in ("json", "xml", "raw"):
@@ -555,6 +571,8 @@ class Streams(unittest.TestCase):
             ("raw", "data: 1", 7, b"data: 1\n"),
             ("raw", "data: 1\n\n", NO_ID, b"data: 1\n\n"),
             ("raw", b"\xff", NO_ID, b"\xff\n"),
+            ("raw", b"data: 1\r\n\r\n", NO_ID, b"data: 1\r\n\r\n"),
+            ("raw", "a\nb", NO_ID, b"a\nb\n"),
             ("raw", {"a": 1}, NO_ID, b'{"a": 1}\n'),
             ("json", "x\n", NO_ID, b'{"type": "stream", "data": "x\\n"}\n'),
             ("json", b"x", 7, b'{"type": "stream", "data": "x", "id": 7}\n'),
