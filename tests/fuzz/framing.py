@@ -11,9 +11,10 @@ import atheris
 with atheris.instrument_imports(include=["pyliteflux"]):
     from pyliteflux.config import FRAMINGS, Config
     from pyliteflux.errors import BadMessage, FrameTooLong
+    from pyliteflux.jsontext import loads
     from pyliteflux.protocol.frame import Frame
     from pyliteflux.protocol.framers import BufferedFramer, Framing, hand_over
-    from pyliteflux.protocol.message import Signal, decode, encode_answer
+    from pyliteflux.protocol.message import Command, Signal, Wrap, decode, encode_answer
 
 
 class Semicolons(BufferedFramer):
@@ -27,6 +28,22 @@ class Semicolons(BufferedFramer):
 
 CONFIG = Config(tcp_max_message=300, tcp_max_depth=8)
 CHOICES = [Framing(choice, CONFIG) for choice in (*FRAMINGS, Semicolons)]
+
+
+def check_echo(said: Command, data_type: str, wrap: Wrap | None) -> None:
+    """Answer a message with its data: one line that can be read (T2); bytes as they are."""
+    _, data, id, _ = said
+    answer = encode_answer(data, data_type, id, wrap)
+    if data_type == "binary" or wrap is not None:
+        return
+    assert answer.endswith(b"\n") and answer.count(b"\n") == 1, answer
+    if data_type == "json":
+        loads(answer)
+    elif data_type == "xml":
+        try:
+            decode(Frame("xml", answer))
+        except BadMessage as error:  # No command: `<response>` is no `<request>`.
+            assert error.said is not None, answer
 
 
 def outcome(pieces: list[bytes], first: int, second: int) -> list[object]:
@@ -45,6 +62,7 @@ def outcome(pieces: list[bytes], first: int, second: int) -> list[object]:
         else:
             framer.receive_data(piece)
         while True:
+            frame = None
             try:
                 frame = framer.next_frame()
                 if frame is None:
@@ -54,15 +72,15 @@ def outcome(pieces: list[bytes], first: int, second: int) -> list[object]:
                     framing = CHOICES[second]
                     framer = hand_over(framer, framing.make(CONFIG), is_at_end)
                 said = decode(frame, 8)
-                if isinstance(said, Signal):
-                    continue
-                _, data, id, _ = said
-                answer = encode_answer(data, frame.data_type, id, framing.wrap)
-                assert frame.data_type == "binary" or framing.wrap or answer.endswith(b"\n")
+                if not isinstance(said, Signal):
+                    check_echo(said, frame.data_type, framing.wrap)
             except FrameTooLong:
                 return [*found, "too long"]
             except BadMessage as error:
                 found.append(("bad", error.data_type))
+                if error.said is not None:  # The route ``*`` would get it.
+                    assert frame is not None
+                    check_echo(error.said, frame.data_type, framing.wrap)
     return found
 
 
@@ -95,6 +113,8 @@ def seeds() -> list[bytes]:
             b'<?xml version="1.0"?><!-- > --><request command="x" id="1"><a>1</a><a/></request>',
             b"<request command='y'><![CDATA[</request>]]></request>line\n",
             b"<!DOCTYPE x><request/>\n\xef\xbb\xbfnext\n",
+            b'{"command": "a"}\0\0{"t": 21}\0 \0{"bad\n\0{"id": 7}\0[1]\n\xff\xfe\n\2x\ry\n',
+            b'<login imei="1"> 2 <a b="&lt;" c="">d</a></login>\0<request id="7" u="C">2</request>',
         )
     ]
 
