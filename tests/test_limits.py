@@ -36,7 +36,7 @@ NO_LIMITS = {
 # Where the wall clock may be read: what it says there is for people, or for other machines.
 WALL_CLOCK = {
     "app/representation.py",  # What a date of If-Range is compared with.
-    "channels/http_channel.py",  # The Date field.
+    "channels/http_service.py",  # The Date field.
     "app/request.py",  # When a cookie was signed.
     "app/cookies.py",
     "extras/files.py",  # Whether a file is older than what the client has.

@@ -9,8 +9,6 @@ Chapter: docs/life-of-a-request.md.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -20,21 +18,22 @@ from ..app.response import JSON, HTTPResponse, StreamResponse
 from ..app.route import Route, refusal_route
 from ..endpoint import Endpoint, Peer
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed, RequestTimeout
-from ..headers import date_field
 from ..jsontext import dumps
 from ..log import escape
 from ..log import framework as log
 from ..protocol.http_connection import CLOSED as PEER_IS_DONE
 from ..protocol.http_connection import END, NEED_DATA, HttpConnection, Mark
-from ..protocol.http_head import HttpLimits, RequestHead
-from ..protocol.http_response import CONTINUE, Heads, encode_error_response
+from ..protocol.http_head import RequestHead
+from ..protocol.http_response import CONTINUE, encode_error_response
 from ..reactor.life import READING
 from ..reactor.transport import Transport
 from ..statuses import METHODS, phrase
 from ..why import CloseReason
 from ..word import before
-from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, Service, State
+from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, State
+from .http_intake import BUDGET, LAGGING, Intake
 from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
+from .http_service import HttpService
 from .http_stream import HttpStream
 from .journal import REQUEST, Kind
 from .stream_pull import StreamPull
@@ -59,31 +58,6 @@ _BEFORE_SENDING = before(NEXT, SENDING)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
 
-class HttpService(Service):
-    """What all HTTP channels of a server share: the limits, and the Date."""
-
-    def __init__(self, *parts: Any, **more: Any) -> None:
-        super().__init__(*parts, **more)
-        self.handle = self.pipeline.handle  # Bound once, not per request.
-        # Settings that each request needs: a Config has no fast look-up.
-        self.idle_time = self.config.keep_alive_timeout
-        self.most_requests = self.config.keep_alive_requests
-        self.limits = HttpLimits.from_config(self.config)
-        self.body_bytes = 0  # Of all request bodies in memory, arriving or being handled.
-        self.most_body_bytes: float = self.config.max_buffered_bodies or inf
-        self.make_room: Callable[[], object] = lambda: None  # Called when there are more.
-        self._heads = Heads("")
-        self._heads_expire = -inf
-
-    def heads(self) -> Heads:
-        """Return the heads of this second, with its Date (RFC 9110 section 6.6.1)."""
-        if self.reactor.now >= self._heads_expire:
-            wall = time.time()
-            self._heads = Heads(f"Date: {date_field(time.gmtime(wall))}\r\n")
-            self._heads_expire = self.reactor.now + 1 - wall % 1
-        return self._heads
-
-
 class HttpChannel(Channel):
     """One HTTP connection. Reactor thread only."""
 
@@ -97,11 +71,7 @@ class HttpChannel(Channel):
     __slots__ = (
         "_http",
         "_route",
-        "_body",
-        "_body_started",
-        "_body_size",
-        "_body_held",
-        "_body_stream",
+        "_intake",
         "_stream",
         "_keep",
         "_status",
@@ -114,11 +84,7 @@ class HttpChannel(Channel):
         super().__init__(service, transport, peer, deadline)
         self._http = HttpConnection(service.limits)
         self._route: Route | None = None
-        self._body: bytes | bytearray | None = None  # What came in one piece stays as it is.
-        self._body_started = 0.0
-        self._body_size = 0
-        self._body_held = 0  # Bytes of it that count in the service's body_bytes.
-        self._body_stream: BodyStream | None = None
+        self._intake = service.no_intake
         self._stream: HttpStream | None = None
         self._keep = False
         self._status = 0
@@ -157,7 +123,7 @@ class HttpChannel(Channel):
             if self.state is IDLE or self.state is RECEIVING:
                 self._advance()
                 return
-            if self._body_stream is not None:
+            if self._intake.stream is not None:
                 self._feed_stream()
                 return
         self._bound_buffer()
@@ -173,7 +139,7 @@ class HttpChannel(Channel):
         self._http.receive_eof()
         if self._request is not None:
             self._request.gone = True
-        if self.state is IDLE or self.state is RECEIVING or self._body_stream is not None:
+        if self.state is IDLE or self.state is RECEIVING or self._intake.stream is not None:
             if not self._will_continue:  # Else it comes to the end by itself.
                 self._continue()
         elif self._stream is not None:
@@ -198,10 +164,8 @@ class HttpChannel(Channel):
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
         if self.state is not HANDLING and self._overdue is None:
-            self._release_body()
-        if self._body_stream is not None:
-            self._body_stream.fail(HTTPError(400, "the client has left"))
-            self._body_stream = None
+            self._intake.release()
+        self._intake.fail(HTTPError(400, "the client has left"))
         stream, self._stream = self._stream, None
         if stream is not None:
             self._sent = stream.sent
@@ -234,7 +198,7 @@ class HttpChannel(Channel):
 
     def _continue_later(self) -> None:
         self._bound_buffer()  # Or we would read faster than we answer.
-        if self._body is not None or self._body_stream is not None:
+        if self._intake.body is not None or self._intake.stream is not None:
             # It is our turn to be slow: the peer is not late with what we have not looked at.
             service = self._service
             self.deadline = service.reactor.now + service.config.body_timeout
@@ -249,37 +213,20 @@ class HttpChannel(Channel):
 
     def _receive_body(self, event: RequestHead | bytes | Mark) -> bool:
         """Take pieces until the request is dispatched (True) or more data is needed (False)."""
-        http, service = self._http, self._service
-        while True:
-            if event is NEED_DATA:
-                self._await_data()
-                return False
-            assert self._body is not None
-            if event is END:
-                body, self._body = self._body, None
-                assert self._request is not None and self._route is not None
-                self._request.body = bytes(body)
-                self._dispatch(self._request, self._route)
-                return True
-            assert isinstance(event, bytes)
-            if not self._body:
-                self._body = event
-            else:  # Not a list of pieces: there may be one for each byte.
-                if isinstance(self._body, bytes):
-                    self._body = bytearray(self._body)
-                self._body += event
-            self._body_size += len(event)
-            self._body_held += len(event)
-            service.body_bytes += len(event)
-            if service.body_bytes > service.most_body_bytes:
-                service.make_room()
-                if self.state is not RECEIVING:
-                    return False  # It was us.
-            # One-byte chunks: 64 KiB of them would hold the loop for some 20 ms.
-            if self._has_used_budget():
-                self._continue_later()
-                return False
-            event = http.next_event()
+        intake = self._intake
+        pause = intake.take(event, self._http, self._has_used_budget)
+        if pause is END:
+            body, intake.body = intake.body, None
+            request, route = self._request, self._route
+            assert body is not None and request is not None and route is not None
+            request.body = bytes(body)
+            self._dispatch(request, route)
+            return True
+        if pause is NEED_DATA:
+            self._await_data()
+        elif pause is BUDGET:
+            self._continue_later()
+        return False
 
     def _await_data(self) -> None:
         """Nothing whole is here: set the deadline of what has begun."""
@@ -287,8 +234,8 @@ class HttpChannel(Channel):
         if http.state is PEER_IS_DONE:
             self._close(CloseReason.PEER_CLOSED)
             return
-        if self._body is not None:
-            if self._trickles(now):
+        if self._intake.body is not None:
+            if self._intake.is_trickling(now, config.body_timeout, config.min_body_rate):
                 self._on_receive_timeout()
                 return
             self.deadline = now + config.body_timeout
@@ -300,14 +247,6 @@ class HttpChannel(Channel):
             if self._requests:
                 self.deadline = now + config.header_timeout
         self._transport.resume_reading()
-
-    def _trickles(self, now: float) -> bool:
-        """Tell whether a body comes too slowly: a byte every 19 s would pass the timeout."""
-        config = self._service.config
-        elapsed = now - self._body_started
-        return bool(
-            elapsed > config.body_timeout and self._body_size < config.min_body_rate * elapsed
-        )
 
     def _on_head(self, head: RequestHead) -> bool:
         """Find the route. Return True once the request is dispatched, False if a body follows."""
@@ -340,10 +279,12 @@ class HttpChannel(Channel):
                 request.stream.complete()
             self._dispatch(request, route)
             return True
-        http = self._http
-        self._body_started = service.reactor.now
+        http, intake = self._http, self._intake
+        if intake is service.no_intake:
+            intake = self._intake = Intake(service.bodies)
         if self.state is IDLE:
             self._move(RECEIVING)
+        intake.began = service.reactor.now
         if route.max_body is not None:
             http.body_limit = route.max_body
         elif route.stream:
@@ -357,14 +298,14 @@ class HttpChannel(Channel):
                 self._dispatch(request, route)
                 return True
             self._transport.write(CONTINUE)
-        self._body_size = 0
+        intake.size = 0
         if route.stream:
-            self._body_stream = request.stream = BodyStream(self._resume_from_worker)
+            intake.stream = request.stream = BodyStream(self._resume_from_worker)
             self._dispatch(request, route)
-            if self._body_stream is not None:  # Else it was refused: no worker is free.
+            if intake.stream is not None:  # Else it was refused: no worker is free.
                 self._feed_stream()
             return True
-        self._body = b""
+        intake.body = b""
         return False
 
     def _own_host(self) -> str:
@@ -378,7 +319,7 @@ class HttpChannel(Channel):
 
     def _options_of_server(self, head: RequestHead) -> None:
         """OPTIONS *: what this server can do at all (RFC 9110 section 9.3.7)."""
-        self._request = self._unread_request(head.method, head.target)
+        self._request = self._service.unread_request(head.method, head.target, self.address)
         self._move(HANDLING)
         allow = ", ".join(sorted(METHODS))
         self.respond(HTTPResponse(b"", 204, {"Allow": allow}))
@@ -406,38 +347,24 @@ class HttpChannel(Channel):
 
     def _feed_stream(self) -> None:
         """Hand the pieces that are here to the handler; stop reading where it lags behind."""
-        stream, http, config = self._body_stream, self._http, self._service.config
-        assert stream is not None
-        now = self._service.reactor.now
+        service, transport = self._service, self._transport
         self._budget_end = 0.0
         try:
-            while True:
-                event = http.next_event()
-                if event is END:
-                    stream.complete()
-                    self._body_stream = None
-                    self.deadline = self._handler_deadline()
-                    return
-                if event is NEED_DATA:
-                    self.deadline = now + config.body_timeout
-                    self._transport.resume_reading()
-                    return
-                assert isinstance(event, bytes)
-                self._body_size += len(event)
-                if not stream.feed(event):
-                    self._transport.pause_reading()
-                    self.deadline = self._handler_deadline()  # It is its turn to be slow.
-                    return
-                if self._has_used_budget():
-                    self._continue_later()
-                    return
+            pause = self._intake.feed(self._http, self._has_used_budget)
         except ProtocolError as error:
             self.note(Kind.REFUSED, f"{error.status} {error}")
             self._cause = _reason_of(error)
-            stream.fail(HTTPError(error.status, str(error)))
-            self._body_stream = None  # The handler's answer, or its error, closes.
-            self.deadline = self._handler_deadline()
-            self._transport.pause_reading()
+            self._intake.fail(HTTPError(error.status, str(error)))
+            pause = LAGGING  # The handler's answer, or its error, closes.
+        if pause is BUDGET:
+            self._continue_later()
+        elif pause is NEED_DATA:
+            self.deadline = service.reactor.now + service.config.body_timeout
+            transport.resume_reading()
+        else:
+            self.deadline = self._handler_deadline()  # It is its turn to be slow.
+            if pause is LAGGING:
+                transport.pause_reading()
 
     def _resume_from_worker(self) -> None:
         """Any thread: the handler has caught up."""
@@ -447,7 +374,7 @@ class HttpChannel(Channel):
             pass
 
     def _resume_stream(self) -> None:
-        if self._body_stream is not None and self.state is HANDLING and not self._will_continue:
+        if self._intake.stream is not None and self.state is HANDLING and not self._will_continue:
             self._feed_stream()
 
     # --- responses
@@ -466,11 +393,10 @@ class HttpChannel(Channel):
             self._begin(response, self._service.pipeline.begin)
             return
         request, http = self._request, self._http
-        if self._body_stream is not None:
+        if self._intake.stream is not None:
             # Answered without reading it all: what follows on the wire is that body. Who still
             # reads (the answer may be a generator over it) would wait for ever.
-            self._body_stream.fail(HTTPError(400, "answered before the whole body was here"))
-            self._body_stream = None
+            self._intake.fail(HTTPError(400, "answered before the whole body was here"))
         service = self._service
         keep = (
             http.keep_alive and not service.is_stopping and self._requests != service.most_requests
@@ -518,8 +444,8 @@ class HttpChannel(Channel):
 
     def _end_cycle(self) -> None:
         """A response is out: on to the next request."""
-        if self._body_held and self._overdue is None:
-            self._release_body()
+        if self._intake.held and self._overdue is None:
+            self._intake.release()
         self._finish_request()
         service = self._service
         if not self._keep:
@@ -543,27 +469,21 @@ class HttpChannel(Channel):
     def _await_overdue(self, request: Request | None) -> None:
         super()._await_overdue(request)
         if request is None or not request.has_begun:
-            self._release_body()  # Else the handler still has it.
+            self._intake.release()  # Else the handler still has it.
 
     def _finish_overdue(self) -> None:
-        self._release_body()
+        self._intake.release()
         super()._finish_overdue()
-
-    def _release_body(self) -> None:
-        """The body is not needed any more."""
-        self._service.body_bytes -= self._body_held
-        self._body_held = 0
 
     @property
     def body_began(self) -> float | None:
         """When the body that is arriving began; None where none is."""
-        return None if self._body is None else self._body_started
+        return None if self._intake.body is None else self._intake.began
 
     def refuse_body(self) -> None:
         """All bodies together take more memory than they may: this one is given up."""
         self.note(Kind.NO_ROOM, "max_buffered_bodies")
-        self._release_body()
-        self._body = None
+        self._intake.release()
         self.refuse_busy()
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -572,7 +492,7 @@ class HttpChannel(Channel):
             log.debug("HTTP %s refused: %s %s", self.address, error.status, escape(str(error)))
         text = f"{error.status} {error}"
         self.note(Kind.REFUSED, f"{text} ({error.setting})" if error.setting else text)
-        self._body = None
+        self._intake.release()
         request = self._request
         reason = _reason_of(error)
         if request is None:  # Its head is not whole: nobody knows what was asked, and by whom.
@@ -580,7 +500,6 @@ class HttpChannel(Channel):
             self._close(reason)
             return
         # As a 404 it passes the middlewares (M4), or a browser would hide it from its script.
-        self._release_body()
         self._cause = reason  # The machine is dead, so the connection ends with the answer.
         request.route = route = refusal_route(HTTPError(error.status, str(error)))
         body = dumps({"error": str(error)})
@@ -591,9 +510,11 @@ class HttpChannel(Channel):
         head, service = self._http.head, self._service
         request = self._request
         if request is None:
-            request = self._request = self._unread_request(*self._http.asked_so_far())
+            request = self._request = service.unread_request(
+                *self._http.asked_so_far(), self.address
+            )
         elif request.started == inf:
-            request.started = self._body_started
+            request.started = self._intake.began
         body = dumps({"error": text})
         is_head = head is not None and head.method == "HEAD"
         fields = f"{fields}X-Request-ID: {request.request_id}\r\n"
@@ -602,13 +523,6 @@ class HttpChannel(Channel):
         )
         self._status, self._sent = status, 0 if is_head else len(body)
         self._finish_request()
-
-    def _unread_request(self, method: str, target: str) -> HTTPRequest:
-        """Return what stands for a request that the app never sees, in the access log."""
-        service = self._service
-        request = HTTPRequest(method, target, client_address=self.address, app=service.app)
-        request.started = service.reactor.now
-        return request
 
     def _start_stream(self, response: StreamResponse, rest: Rest) -> None:
         request, service = self._request, self._service
@@ -680,18 +594,19 @@ class HttpChannel(Channel):
         if self._request is None:
             self.note(Kind.DEADLINE, "header_timeout")
         else:
-            text = f"body_timeout or min_body_rate, {self._body_size} bytes of the body are here"
+            text = f"body_timeout or min_body_rate, {self._intake.size} bytes of the body are here"
             self.note(Kind.DEADLINE, text)
         self._refuse(RequestTimeout("the request did not arrive in time"))
 
     def _on_handling_timeout(self) -> None:
-        stream = self._body_stream
+        stream = self._intake.stream
         if stream is not None and not stream.is_paused:  # The client is late, not the handler.
             self.deadline = self._handler_deadline()
-            self._body_stream = None
-            self.note(Kind.DEADLINE, f"body_timeout, {self._body_size} bytes of the body are here")
+            self.note(
+                Kind.DEADLINE, f"body_timeout, {self._intake.size} bytes of the body are here"
+            )
             self._cause = CloseReason.READ_TIMEOUT
-            stream.fail(HTTPError(408, "the request body did not arrive in time"))
+            self._intake.fail(HTTPError(408, "the request body did not arrive in time"))
             return
         self._report_stuck_handler()
         request = self._request

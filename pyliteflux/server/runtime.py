@@ -24,7 +24,8 @@ from ..app.app import App
 from ..app.request import Request
 from ..app.response import HTTPResponse
 from ..channels.channel import CLOSED, IDLE
-from ..channels.http_channel import HttpChannel, HttpService
+from ..channels.http_channel import HttpChannel
+from ..channels.http_service import HttpService
 from ..channels.journal import Journal, Kind, Story
 from ..channels.message_channel import MessageChannel
 from ..channels.message_service import MessageService, check_framings
@@ -157,7 +158,7 @@ class Runtime:
         self.tcp.hook_calls = self._calls
         self.http.topics = self.tcp.topics = desk.topics
         desk.topics.on_presence = self._on_presence
-        self.http.make_room = self._make_room
+        self.http.bodies.make_room = self._make_room
         kinds = {"http": (self.http, HttpChannel), "tcp": (self.tcp, MessageChannel)}
         self.addresses: dict[str, Endpoint] = {}
         for name, sock in listeners:
@@ -314,7 +315,7 @@ class Runtime:
         arriving.sort(key=lambda pair: pair[0] or 0.0)
         for _, channel in arriving:
             channel.refuse_body()
-            if self.http.body_bytes <= self.http.most_body_bytes:
+            if self.http.bodies.size <= self.http.bodies.most:
                 return
 
     def _on_closed(self, channel: AnyChannel) -> None:

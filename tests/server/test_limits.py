@@ -109,7 +109,7 @@ class BufferedBodies(LimitCase):
         simulation = self.simulate(max_buffered_bodies=1000)
         peer = self.ask(simulation, head_of(2000) + b"x" * 1001)
         self.assertTrue(peer.unread.startswith(b"HTTP/1.1 503 "), bytes(peer.unread))
-        self.assertEqual(simulation.runtime.http.body_bytes, 0)
+        self.assertEqual(simulation.runtime.http.bodies.size, 0)
 
     def test_a_body_counts_until_it_is_answered(self) -> None:
         simulation = self.simulate(max_buffered_bodies=1000)
@@ -135,22 +135,22 @@ class BufferedBodies(LimitCase):
         whole = simulation.http()
         whole.send(head_of(10) + b"x" * 10)
         simulation.settle(jobs=False)
-        self.assertEqual(service.body_bytes, 31)
+        self.assertEqual(service.bodies.size, 31)
         reset.reset()
         broken.send(b"nonsense\r\n")
         simulation.settle()
-        self.assertEqual(service.body_bytes, 10)  # Of `late`.
+        self.assertEqual(service.bodies.size, 10)  # Of `late`.
         simulation.advance(5 + SWEEP)
         self.assertTrue(late.unread.startswith(b"HTTP/1.1 408 "), bytes(late.unread))
         simulation.advance(30)
-        self.assertEqual(service.body_bytes, 0)
+        self.assertEqual(service.bodies.size, 0)
 
     def queued(self, simulation: Simulation) -> Peer:
         """Return a client whose request, with a body of 1000 bytes, waits for a worker."""
         peer = simulation.http()
         peer.send(head_of(1000) + b"x" * 1000)
         simulation.settle(jobs=False)
-        self.assertEqual(simulation.runtime.http.body_bytes, 1000)
+        self.assertEqual(simulation.runtime.http.bodies.size, 1000)
         return peer
 
     def test_who_leaves_before_its_turn_takes_its_body_along(self) -> None:
@@ -176,7 +176,7 @@ class BufferedBodies(LimitCase):
             simulation.settle(jobs=False)
             self.assertEqual((request.body, len(request.headers)), (b"", 0))
             self.assertEqual(getattr(request, "data", None), None)
-            self.assertEqual(simulation.runtime.http.body_bytes, 0)
+            self.assertEqual(simulation.runtime.http.bodies.size, 0)
         self.assertEqual(pool.dead, 2)
         simulation.settle()
         self.assertEqual((self.handled, finished), (0, []), "nobody asks for it any more")
@@ -191,9 +191,9 @@ class BufferedBodies(LimitCase):
                 self.assertTrue(peer.unread.startswith(b"HTTP/1.1 504 "))
             peer.reset()
             simulation.settle(jobs=False)
-            self.assertEqual(simulation.runtime.http.body_bytes, 1000)
+            self.assertEqual(simulation.runtime.http.bodies.size, 1000)
             simulation.settle()
-            self.assertEqual(simulation.runtime.http.body_bytes, 0)
+            self.assertEqual(simulation.runtime.http.bodies.size, 0)
         self.assertEqual(self.handled, 2)
 
     def test_what_has_waited_over_handler_timeout_is_not_begun_after_its_504(self) -> None:
@@ -201,7 +201,7 @@ class BufferedBodies(LimitCase):
         peer = self.queued(simulation)
         simulation.advance(5 + SWEEP, jobs=False)
         self.assertTrue(peer.unread.startswith(b"HTTP/1.1 504 "))
-        self.assertEqual(simulation.runtime.http.body_bytes, 0)
+        self.assertEqual(simulation.runtime.http.bodies.size, 0)
         simulation.settle()
         self.assertEqual(self.handled, 0)
 

@@ -101,10 +101,10 @@ def _check_memory(world: World, channel: Any) -> None:
         most = 2 * settings["recv_size"]
         if channel.state in (HANDLING, SENDING, IDLE) and buffered > most:
             world.violate("memory", f"{name_of(world, channel)}: {buffered} bytes not parsed")
-        stream = channel._body_stream
+        stream = channel._intake.stream
         if stream is not None and stream._size > world.plan.body_high + 2 * settings["recv_size"]:
             world.violate("memory", f"{name_of(world, channel)}: a body of {stream._size} waits")
-        body = channel._body
+        body = channel._intake.body
         if body is not None and len(body) > settings["max_body_size"]:
             world.violate("memory", f"{name_of(world, channel)}: a body of {len(body)} bytes")
     else:

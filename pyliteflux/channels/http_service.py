@@ -1,0 +1,48 @@
+"""What all HTTP channels of a server share: the limits, the Date, the account of all bodies.
+
+Chapter: docs/life-of-a-request.md.
+"""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import Any
+
+from ..app.request import HTTPRequest
+from ..endpoint import Peer
+from ..headers import date_field
+from ..protocol.http_head import HttpLimits
+from ..protocol.http_response import Heads
+from .channel import Service
+from .http_intake import Bodies, Intake
+
+
+class HttpService(Service):
+    """What all HTTP channels of a server share: the limits, and the Date."""
+
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self.handle = self.pipeline.handle  # Bound once, not per request.
+        # Settings that each request needs: a Config has no fast look-up.
+        self.idle_time = self.config.keep_alive_timeout
+        self.most_requests = self.config.keep_alive_requests
+        self.limits = HttpLimits.from_config(self.config)
+        self.bodies = Bodies(self.config.max_buffered_bodies or inf)
+        self.no_intake = Intake(self.bodies)  # Of all connections that no body has come on.
+        self._heads = Heads("")
+        self._heads_expire = -inf
+
+    def heads(self) -> Heads:
+        """Return the heads of this second, with its Date (RFC 9110 section 6.6.1)."""
+        if self.reactor.now >= self._heads_expire:
+            wall = time.time()
+            self._heads = Heads(f"Date: {date_field(time.gmtime(wall))}\r\n")
+            self._heads_expire = self.reactor.now + 1 - wall % 1
+        return self._heads
+
+    def unread_request(self, method: str, target: str, peer: Peer) -> HTTPRequest:
+        """Return what stands for a request that the app never sees, in the access log."""
+        request = HTTPRequest(method, target, client_address=peer, app=self.app)
+        request.started = self.reactor.now
+        return request
