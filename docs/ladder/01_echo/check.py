@@ -52,19 +52,22 @@ def check_next(server):
             client.expect(word, NEXT)
 
 
+def check_talk(server):
+    """several pieces, each when the last one is back"""
+    with server.connect() as client:
+        for piece in (b"hello\n", b"x", b"how are you?", b"\n", b"quit", b"b" * 5000, b"bye", b"x"):
+            client.send(piece)
+            client.expect(piece, TALK)
+
+
 def check_bytes(server):
     """all 256 kinds of bytes come back"""
     with server.connect() as client:
         client.send(bytes(range(256)))
         client.expect(bytes(range(256)), BYTES)
-
-
-def check_talk(server):
-    """several pieces, each when the last one is back"""
-    with server.connect() as client:
-        for piece in (b"hello\n", b"x", b"how are you?", b"\n", b"b" * 5000, b"bye"):
+        for piece in (b"\0", b"\0a\0", b" \t a \n\n", b"\r\n", b"\xff\xfe", b"\x1a", b"\x04"):
             client.send(piece)
-            client.expect(piece, TALK)
+            client.expect(piece, BYTES)
 
 
 def check_pause(server):

@@ -9,6 +9,7 @@ BREAKS = "idle_neighbour"
 ONE = "a line ends with LF; a CR before it belongs to the end; the answer is the line reversed"
 STICKY = "one recv() returned several lines, and each of them wants its answer"
 HALF = "recv() returned a piece of a line, and your server took it for all of it"
+WHOLE = "a line is answered as soon as it is whole, whatever else has come behind it"
 BYTES = "a line may come in any number of pieces: keep what is there until its end has come"
 CUT = "the same bytes mean the same, wherever they are cut; blank lines are passed over"
 CHARACTERS = "a character may be cut as well: decode whole lines, not pieces; only LF ends a line"
@@ -46,6 +47,10 @@ def check_half(server):
         client.expect(b"cba\n", HALF)
         client.send(b"ab", b"c\nde", b"f\n")
         client.expect(b"cba\nfed\n", HALF)
+        client.send(b"ab\ncd")
+        client.expect(b"ba\n", WHOLE)
+        client.send(b"e\n")
+        client.expect(b"edc\n", HALF)
 
 
 def check_bytes(server):

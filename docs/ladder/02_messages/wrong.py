@@ -28,6 +28,13 @@ WRONG = {
             "        self.buffer += data\n        if self.buffer[-1:] != b'\\n':\n            self.buffer = self.buffer[: self.buffer.rfind(b'\\n') + 1] or self.buffer",
         ),
     ),
+    "waits_for_the_last_end": (
+        "half",
+        (
+            "                return None",
+            "                return None\n            if self.buffer[-1:] != b'\\n':\n                return None",
+        ),
+    ),
     "two_pieces_at_most": (
         "bytes",
         (
