@@ -16,6 +16,7 @@ from typing import Any
 
 from ..app.context import g
 from ..app.middleware import Middleware
+from ..app.request import Request
 from ..errors import HTTPError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
@@ -47,7 +48,7 @@ class BasicAuthMiddleware(Middleware):
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
         self._challenge = {"WWW-Authenticate": f'Basic realm="{quoted}", charset="UTF-8"'}
 
-    def process_request(self, request: Any) -> Any:
+    def process_request(self, request: Request) -> Any:
         """Set `g.user`, or raise HTTPError 401 with the challenge."""
         credentials = _credentials(request.headers.get("authorization"))
         if credentials is None or not self._check(*credentials):

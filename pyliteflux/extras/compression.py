@@ -19,6 +19,7 @@ from typing import Any
 
 from ..app.events import EventStream
 from ..app.middleware import Middleware
+from ..app.request import Request
 from ..app.response import HTTPResponse, StreamResponse
 from ..app.values import fields_of, make_response, settle
 from ..headers import MutableHeaders
@@ -66,7 +67,7 @@ class GzipMiddleware(Middleware):
         self.minimum_size = minimum_size
         self.level = level
 
-    def process_response(self, request: Any, response: Any) -> Any:
+    def process_response(self, request: Request, response: Any) -> Any:
         """Return a compressed response, or the one given."""
         if request.protocol != "http" or isinstance(response, (EventStream, FileResponse)):
             return response

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..app.middleware import Middleware
+from ..app.request import HTTPRequest
 from ..app.response import HTTPResponse
 from ..app.values import fields_of
 from ..errors import HTTPError
@@ -79,11 +80,11 @@ class CORSMiddleware(Middleware):
         self._max_age = str(int(max_age))
         self._private_network = allow_private_network
 
-    def process_request(self, request: Any) -> Any:
+    def process_request(self, request: HTTPRequest) -> Any:
         """Answer a preflight, before any route is asked."""
         if not _is_preflight(request):
             return None
-        origin = request.headers.get("origin")
+        origin = request.headers.get("origin") or ""
         if not self._allows(origin):
             raise HTTPError(403, f"CORS: the origin {origin[:200]} is not allowed")
         headers = {"Access-Control-Max-Age": self._max_age}
@@ -96,19 +97,19 @@ class CORSMiddleware(Middleware):
             granted = _tokens(request.headers.get(asked)) if grant is None else grant
             if granted:
                 headers[name] = granted
-        asked = request.headers.get("access-control-request-private-network")
-        if self._private_network and asked == "true":
+        private = request.headers.get("access-control-request-private-network")
+        if self._private_network and private == "true":
             headers["Access-Control-Allow-Private-Network"] = "true"
         return HTTPResponse(b"", 204, headers)
 
-    def process_response(self, request: Any, response: Any) -> Any:
+    def process_response(self, request: HTTPRequest, response: Any) -> Any:
         """Add what lets the script of this origin read the answer; also to errors."""
         if request.protocol != "http":
             return response
         fields = fields_of(request, response)
         if not self._any_origin:
             fields.add_vary("Origin")  # Also where there is none: caches must not mix them up.
-        origin = request.headers.get("origin")
+        origin = request.headers.get("origin") or ""
         # "*" is for everybody, so it is always said: a cache may keep the answer to a request
         # without Origin, an <img> say, and give it to a script (Fetch standard, "CORS protocol
         # and HTTP caches").
@@ -121,9 +122,7 @@ class CORSMiddleware(Middleware):
             fields["Access-Control-Expose-Headers"] = self._expose
         return response
 
-    def _allows(self, origin: str | None) -> bool:
-        if origin is None:
-            return False
+    def _allows(self, origin: str) -> bool:
         return self._any_origin or origin.lower() in self._origins or self._is_below(origin.lower())
 
     def _is_below(self, origin: str) -> bool:
@@ -162,7 +161,7 @@ def _check_origin(origin: str) -> bool:
     return star is not None
 
 
-def _is_preflight(request: Any) -> bool:
+def _is_preflight(request: HTTPRequest) -> bool:
     return (
         request.method == "OPTIONS"
         and "origin" in request.headers

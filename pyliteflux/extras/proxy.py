@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..app.middleware import Middleware
+from ..app.request import HTTPRequest
 from ..errors import HTTPError
 from ..headers import TOKEN, Headers
 
@@ -84,7 +85,7 @@ class ProxyHeadersMiddleware(Middleware):
         self._style = style
         self._prefix = prefix
 
-    def process_request(self, request: Any) -> Any:
+    def process_request(self, request: HTTPRequest) -> Any:
         """Rewrite what the request says about its origin. Raises HTTPError 400."""
         if request.protocol != "http":
             return None
@@ -106,7 +107,7 @@ class ProxyHeadersMiddleware(Middleware):
             self._apply_x_forwarded(request, headers)
         return None
 
-    def _apply_x_forwarded(self, request: Any, headers: Headers) -> None:
+    def _apply_x_forwarded(self, request: HTTPRequest, headers: Headers) -> None:
         nodes = (headers.get("x-forwarded-for") or "").split(",")
         self._find_client(request, [_Hop(node.strip(" \t"), None, None) for node in nodes])
         _set_origin(
@@ -116,7 +117,7 @@ class ProxyHeadersMiddleware(Middleware):
             _last(headers, "x-forwarded-port"),
         )
 
-    def _apply_forwarded(self, request: Any, field: str) -> None:
+    def _apply_forwarded(self, request: HTTPRequest, field: str) -> None:
         hops = _parse_forwarded(field)
         if hops is None:
             # A client can put half a quoted string before what our proxy appends. To ignore
@@ -126,7 +127,7 @@ class ProxyHeadersMiddleware(Middleware):
         if writer is not None:
             _set_origin(request, writer.proto, writer.host, None)
 
-    def _find_client(self, request: Any, hops: list[_Hop]) -> _Hop | None:
+    def _find_client(self, request: HTTPRequest, hops: list[_Hop]) -> _Hop | None:
         """Walk from the right through our proxies; return the hop that names the client."""
         found = None
         for hop in hops[: -_MAX_HOPS - 1 : -1]:
@@ -146,13 +147,15 @@ class ProxyHeadersMiddleware(Middleware):
         return any(address in network for network in self._trusted)
 
 
-def _set_origin(request: Any, proto: str | None, host: str | None, port: str | None) -> None:
+def _set_origin(
+    request: HTTPRequest, proto: str | None, host: str | None, port: str | None
+) -> None:
     """Set scheme and host; what is no such thing is left out."""
     if proto is not None and proto.lower() in _DEFAULT_PORTS:
         request.is_secure = proto.lower() == "https"
     match = _HOST(host) if host else None
     if match is not None:
-        request.host = host
+        request.host = match.group()
     if port is not None and _PORT(port):
         match = _HOST(request.host)
         if match is not None and match.group(2) is None and port != _DEFAULT_PORTS[request.scheme]:

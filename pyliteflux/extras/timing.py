@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from ..app.middleware import Middleware
+from ..app.request import Request
 from ..app.values import fields_of
 
 
@@ -22,12 +23,12 @@ class TimingMiddleware(Middleware):
     Anyone can read it who can read the answer: how long a check took may be a secret.
     """
 
-    def process_request(self, request: Any) -> Any:
+    def process_request(self, request: Request) -> Any:
         """Remember when."""
         request.__dict__["_timing_began"] = time.monotonic()
         return None
 
-    def process_response(self, request: Any, response: Any) -> Any:
+    def process_response(self, request: Request, response: Any) -> Any:
         """Add the field."""
         if request.protocol != "http":
             return response
