@@ -14,6 +14,13 @@ import socket
 from typing import Any, NamedTuple, TypeVar
 
 _MAPPED = "::ffff:"
+# Why one cannot listen, and what to do.
+_WHY = {
+    errno.EADDRINUSE: "the port is in use; stop the other program, choose another port, or 0 for "
+    "a free one",
+    errno.EACCES: "not allowed; ports below 1024 need privileges",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+}
 _Made = TypeVar("_Made", bound="Endpoint")
 
 
@@ -51,19 +58,9 @@ class Endpoint(NamedTuple):
         where = f"cannot listen on {self.host}:{self.port}"
         if isinstance(error, UnicodeError):  # The resolver's codec knows no label over 63 bytes.
             return OSError(errno.EINVAL, f"{where}: {self.host!r} is no host name")
+        why = _WHY.get(error.errno or 0) or error.strerror or str(error)
         if isinstance(error, socket.gaierror):
             why = f"{self.host!r} is no known host name or address"
-        elif error.errno == errno.EADDRINUSE:
-            why = (
-                "the port is in use; stop the other program, choose another port, or 0 for a "
-                "free one"
-            )
-        elif error.errno == errno.EACCES:
-            why = "not allowed; ports below 1024 need privileges"
-        elif error.errno == errno.EADDRNOTAVAIL:
-            why = "this machine has no such address"
-        else:
-            why = error.strerror or str(error)
         return OSError(error.errno, f"{where}: {why}")
 
     def __repr__(self) -> str:

@@ -25,13 +25,10 @@ def after_fork(callback: Callable[[], object]) -> None:
     A method is forgotten together with its object.
     """
     if isinstance(callback, MethodType):
-        _callbacks[weakref.WeakMethod(callback, _forget)] = None
+        method = weakref.WeakMethod(callback, lambda gone: _callbacks.pop(gone, None))
+        _callbacks[method] = None
     else:
         _callbacks[lambda: callback] = None
-
-
-def _forget(reference: Callable[[], Callable[[], object] | None]) -> None:
-    _callbacks.pop(reference, None)
 
 
 def _begin_child() -> None:

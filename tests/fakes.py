@@ -492,7 +492,7 @@ class Simulation:
 
     def channel(self, peer: Peer) -> Any:
         """Return the channel that talks to this client."""
-        for channel in self.runtime._channels:
+        for channel in self.runtime.connections:
             if channel.address == peer.address:
                 return channel
         raise AssertionError(f"no channel for {peer.address}")

@@ -40,7 +40,7 @@ _LIMITS = "server.test_limits"
 _FAULTS = "end_to_end.test_faults"
 _NEIGHBOURS = "end_to_end.test_bad_neighbours.BadNeighbours"
 _SERVER = "end_to_end.test_server"
-_RUNTIME = "server.test_runtime"
+_CONNECTIONS = "server.test_connections"
 _STOP = "end_to_end.test_stop"
 _CORPUS = "protocol.test_http_corpus.CorpusTest"
 
@@ -98,7 +98,7 @@ LIMITS = (
             f"{_HTTP}.Deadlines.test_a_kept_connection_is_closed_after_keep_alive_timeout",
             f"{_HTTP}.Deadlines.test_each_answer_renews_keep_alive_timeout",
             f"{_HTTP}.Deadlines.test_empty_lines_do_not_renew_keep_alive_timeout",
-            f"{_RUNTIME}.Accepting.test_a_full_server_closes_the_longest_idle_connection_first",
+            f"{_CONNECTIONS}.Accepting.test_a_full_server_closes_the_longest_idle_connection_first",
             f"{_LIMITS}.FullServer",
             f"{_LIMITS}.ManyRequests"
             ".test_a_connection_is_closed_after_so_many_requests_and_not_one_before",
@@ -150,7 +150,7 @@ LIMITS = (
         (
             "reactor.test_transport.Reading.test_one_turn_reads_once",
             "reactor.test_transport.Writing.test_one_turn_sends_only_so_much",
-            f"{_RUNTIME}.Accepting.test_one_turn_accepts_only_so_many",
+            f"{_CONNECTIONS}.Accepting.test_one_turn_accepts_only_so_many",
             f"{_HTTP}.Order.test_one_turn_answers_only_so_many_requests_of_one_connection",
             f"{_TCP}.Order.test_one_turn_answers_only_so_many_messages_of_one_connection",
             f"{_LIMITS}.ManyRequests.test_a_message_of_nothing_but_brackets_is_read_in_small_pieces",
@@ -205,10 +205,10 @@ LIMITS = (
         {"max_connections": 10000, "accept_pause": 0.1, "backlog": 1024},
         (
             f"{_LIMITS}.FullServer.test_who_fills_one_port_does_not_shut_the_other",
-            f"{_RUNTIME}.ConnectionLimit"
+            f"{_CONNECTIONS}.ConnectionLimit"
             ".test_of_few_descriptors_three_quarters_are_for_connections",
-            f"{_RUNTIME}.Accepting",
-            f"{_RUNTIME}.ConnectionLimit",
+            f"{_CONNECTIONS}.Accepting",
+            f"{_CONNECTIONS}.ConnectionLimit",
             f"{_LIMITS}.Watching",
             f"{_FAULTS}.Descriptors.test_out_of_descriptors_the_server_recovers",
             f"{_NEIGHBOURS}.test_a_process_out_of_descriptors_sleeps_and_recovers",
@@ -219,7 +219,7 @@ LIMITS = (
         "one address opens everything",
         "503 over so many connections of one address",
         {"max_connections_per_ip": 0},
-        (f"{_RUNTIME}.Accepting.test_one_address_has_a_limit_of_its_own",),
+        (f"{_CONNECTIONS}.Accepting.test_one_address_has_a_limit_of_its_own",),
     ),
     Limit(
         13,
@@ -229,7 +229,7 @@ LIMITS = (
         (
             f"{_HTTP}.Failures.test_every_reset_at_every_state_gives_everything_back",
             f"{_TCP}.Order.test_every_reset_at_every_state_gives_everything_back",
-            f"{_RUNTIME}.Accepting.test_a_peer_that_was_gone_before_accept_is_dropped",
+            f"{_CONNECTIONS}.Accepting.test_a_peer_that_was_gone_before_accept_is_dropped",
             f"{_FAULTS}.Storms.test_clients_that_reset_at_any_moment_leave_nothing_behind",
             f"{_NEIGHBOURS}.test_five_hundred_resets_in_all_states",
             f"{_NEIGHBOURS}.test_two_thousand_connects_and_closes",
@@ -503,7 +503,7 @@ LIMITS = (
         {},
         (
             f"{_SERVER}.PortInUseTests",
-            f"{_RUNTIME}.TheEnd.test_a_port_in_use_leaves_nothing_behind",
+            "server.test_ports.Opening.test_a_port_in_use_leaves_nothing_behind",
         ),
     ),
     Limit(
@@ -526,7 +526,7 @@ LIMITS = (
         {},
         (
             f"{_LIMITS}.LongSleep",
-            f"{_RUNTIME}.Sweeping.test_after_a_long_sleep_data_comes_before_deadlines",
+            f"{_CONNECTIONS}.Sweeping.test_after_a_long_sleep_data_comes_before_deadlines",
             "test_limits.WallClock",
         ),
     ),
@@ -538,7 +538,7 @@ LIMITS = (
         (
             f"{_FAULTS}.Storms.test_after_a_run_no_thread_and_no_descriptor_is_left",
             f"{_LIMITS}.NothingIsKept",
-            f"{_RUNTIME}.RandomWorlds",
+            "server.test_runtime.RandomWorlds",
             "reactor.test_workers.Growth.test_an_idle_worker_ends",
         ),
     ),
@@ -548,7 +548,7 @@ LIMITS = (
         "logged; it costs the connection that it happened to; a turn that takes long is reported "
         "with the stack of whoever holds it",
         {"slow_callback_ms": 100, "slow_handler_ms": 10000},
-        ("reactor.test_loop.Exceptions", "reactor.test_watchdog", f"{_RUNTIME}.Sweeping"),
+        ("reactor.test_loop.Exceptions", "reactor.test_watchdog", f"{_CONNECTIONS}.Sweeping"),
     ),
     Limit(
         41,
@@ -627,7 +627,7 @@ ADVISORIES = (
         "gone is dropped",
         (
             f"{_FAULTS}.Storms.test_clients_that_reset_at_any_moment_leave_nothing_behind",
-            f"{_RUNTIME}.Accepting.test_a_peer_that_was_gone_before_accept_is_dropped",
+            f"{_CONNECTIONS}.Accepting.test_a_peer_that_was_gone_before_accept_is_dropped",
             "reactor.test_loop.Threads.test_with_debug_another_thread_is_caught",
             f"{_NEIGHBOURS}.test_five_hundred_resets_in_all_states",
         ),

@@ -33,7 +33,7 @@ class OnBothEnds(ServerTestCase):
     def test_http_tcp_and_the_client_have_it(self) -> None:
         server = self.serve(tcp_keep_alive=True, send_timeout=200)
         self.connect(server), self.connect_tcp(server)
-        channels = server._runtime._channels
+        channels = server._runtime.connections
         wait_until(lambda: len(channels) == 2, "both are connected")
         sockets = [(channel.transport._wire, 200_000) for channel in channels]
         link = Link.open(*server.tcp_address, 5, 1000)

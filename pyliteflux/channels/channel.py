@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 from ..app.app import App
 from ..app.request import Request
 from ..app.response import HTTPResponse, StreamResponse
-from ..endpoint import Peer
+from ..endpoint import Endpoint, Peer
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
 from ..reactor.loop import Reactor
+from ..reactor.pools import Pools
 from ..reactor.transport import Transport
-from ..reactor.workers import WorkerPool
 from ..why import CloseReason
 from ..word import Word
 from .journal import (
@@ -61,16 +61,16 @@ _IMPATIENT = (CloseReason.SLOW_CLIENT, CloseReason.PING_TIMEOUT)
 
 
 class Service:
-    """What all channels of one protocol share. Set once, but for the last two."""
+    """What all channels of one protocol share. address: of its port, if that is open."""
 
     def __init__(
         self,
         reactor: Reactor,
         app: App,
-        workers: WorkerPool,
-        streams: WorkerPool,
+        pools: Pools,
+        topics: Any,
         on_closed: Callable[[Any], None],
-        on_finished: Callable[[Request, int, int], None] | None = None,
+        address: Endpoint | None,
     ) -> None:
         self.reactor = reactor
         self.app = app
@@ -78,18 +78,18 @@ class Service:
         self.config = config = app.config
         self.router = app.router
         self.pipeline = app.pipeline
-        self.workers = workers
+        self.workers = pools.workers
         self.handler_timeout: float = config.handler_timeout or inf  # Seconds.
         self.recv_size = config.recv_size  # Read in one turn, and kept unparsed at the most.
         self.budget = config.loop_budget_ms / 1000  # Seconds of a turn for one connection.
-        self.submit = workers.submit
-        self.streams = streams
-        self.cleanup = streams  # Who frees what a request held; set by who builds the services.
-        self.decoders = workers  # Who reads large messages; set likewise.
+        self.submit = pools.workers.submit
+        self.streams = pools.streams
+        self.cleanup = pools.cleanup  # Who frees what a request held.
+        self.decoders = pools.decoders  # Who reads large messages.
         self.on_closed = on_closed
-        self.on_finished = on_finished  # (request, status, bytes of content): the access log
-        self.topics: Any = None  # Topics: the hub's, set by who builds the services.
-        self.address: Any = None  # Of the port that accepts for it; set by who listens.
+        self.topics = topics
+        self.address = address
+        self.on_finished: Callable[[Request, int, int], None] | None = None  # The access log.
         self.is_stopping = False
         self.requests = 0  # Answered, for the statistics.
 
@@ -206,6 +206,24 @@ class Channel:
             self.queued,
             events,
         )
+
+    @property
+    def client_id(self) -> str:
+        """Who it is: "host:port"."""
+        return self.address.id
+
+    @property
+    def is_long_lived(self) -> bool:
+        """True where the connection stays after an answer, and can be pushed to."""
+        return False
+
+    def refuse_busy(self) -> None:
+        """Tell the client that there is no room for it, and close."""
+        raise NotImplementedError
+
+    def on_deadline(self) -> None:
+        """The deadline has passed."""
+        raise NotImplementedError
 
     @property
     def queued(self) -> int:

@@ -16,7 +16,7 @@ from ..app.body_stream import BodyStream
 from ..app.request import HTTPRequest, Request
 from ..app.response import JSON, HTTPResponse, StreamResponse
 from ..app.route import Route, refusal_route
-from ..endpoint import Endpoint, Peer
+from ..endpoint import Peer
 from ..errors import HTTPError, PoolFull, ProtocolError, ReactorClosed, RequestTimeout
 from ..jsontext import dumps
 from ..log import escape
@@ -91,11 +91,6 @@ class HttpChannel(Channel):
         self._requests = 0
         self._cause = CloseReason.DONE  # Why it will close after this answer, if it does.
         self.connected_at = service.reactor.now
-
-    @property
-    def client_id(self) -> str:
-        """Who it is: "host:port", as for TCP clients."""
-        return self.address.id
 
     @property
     def is_used(self) -> bool:
@@ -314,7 +309,8 @@ class HttpChannel(Channel):
         HTTP/1.0 has no Host, and 1.1 may leave it empty. RFC 9112 section 3.3 lets a server
         fill in what the connection says.
         """
-        here: Endpoint = self._transport.local_address or self._service.address
+        here = self._transport.local_address or self._service.address
+        assert here is not None  # Who is here has come to a port.
         return here.netloc.removesuffix(":80")
 
     def _options_of_server(self, head: RequestHead) -> None:

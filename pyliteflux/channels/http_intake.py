@@ -31,15 +31,15 @@ BUDGET, LAGGING, REFUSED = Pause.BUDGET, Pause.LAGGING, Pause.REFUSED
 class Bodies:
     """The account of all request bodies in memory, arriving or being handled.
 
-    most: bytes. make_room: called when there are more; gives up those that take longest.
+    most: bytes. make_room: called with this when there are more; gives up those that take longest.
     """
 
     __slots__ = ("size", "most", "make_room")
 
-    def __init__(self, most: float) -> None:
+    def __init__(self, most: float, make_room: Callable[[Bodies], object]) -> None:
         self.size = 0
         self.most = most
-        self.make_room: Callable[[], object] = lambda: None
+        self.make_room = make_room
 
 
 class Intake:
@@ -78,7 +78,7 @@ class Intake:
             self.held += size
             bodies.size += size
             if bodies.size > bodies.most:
-                bodies.make_room()
+                bodies.make_room(bodies)
                 if not self.held:
                     return REFUSED
             # One-byte chunks: 64 KiB of them would hold the loop for some 20 ms. The first piece

@@ -55,9 +55,11 @@ class MessageService(Service):
 
     def __init__(
         self,
-        *parts: Any,
+        http_address: Endpoint | None,
         on_greeted: Callable[[Any, Any, bool], None],
         on_leaving: Callable[[Any], None],
+        hook_calls: HookCalls,
+        *parts: Any,
     ) -> None:
         super().__init__(*parts)
         self.on_greeted = on_greeted  # A client is let in, from now on one of all, or is not.
@@ -68,9 +70,8 @@ class MessageService(Service):
         self.recv_size = min(self.recv_size, RECV_SIZE)
         self.max_depth = self.config.tcp_max_depth
         self.push_dropped = 0
-        self.hook_calls: HookCalls  # Set by who runs them.
-        # Of the port that takes HTTP, if one does; set as `address`.
-        self.http_address: Endpoint | None = None
+        self.hook_calls = hook_calls
+        self.http_address = http_address  # Of the port that takes HTTP, if one does.
         self._strangers = Sparing(STRANGER_INTERVAL)
         self._unsaid = Sparing(UNSAID_INTERVAL)
         self._framings: dict[Any, Framing] = {}

@@ -44,7 +44,6 @@ class PushedChannel(Channel):
         "_format",
         "_wrap",
         "_keep_alive",
-        "client_id",
         "topics",
         "client",
     )
@@ -59,7 +58,6 @@ class PushedChannel(Channel):
         # What the framing does to a message on its way out; None, the commonest: nothing.
         self._wrap = service.framing.wrap
         self._keep_alive = service.config.tcp_keep_alive
-        self.client_id = peer.id
         self.topics: dict[str, int] | None = None
         self.client: Any = None
 

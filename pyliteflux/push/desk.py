@@ -31,7 +31,7 @@ from .door import Door
 from .hooks import Hooks
 from .hub import Hub
 from .topic import Topic
-from .topics import Topics
+from .topics import OnPresence, Topics
 
 
 class PushInbox:
@@ -93,9 +93,9 @@ class PushDesk:
         self._ack_ids = itertools.count(1)
         self._inbox: PushInbox | None = None  # While the server runs.
 
-    def begin(self, reactor: Reactor) -> None:
-        """A run begins."""
-        self.topics.begin(lambda: reactor.now)
+    def begin(self, reactor: Reactor, on_presence: OnPresence) -> None:
+        """A run begins. on_presence: as in `Topics`."""
+        self.topics.begin(lambda: reactor.now, on_presence)
         self._inbox = PushInbox(self._config, reactor, self.hub)
 
     def release(self) -> None:

@@ -9,6 +9,7 @@ Chapter: docs/topics.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..endpoint import Peer
@@ -25,8 +26,11 @@ class Listener(Protocol):
     while that is nothing, and from the moment it has left.
     """
 
-    client_id: str
     topics: dict[str, int] | None
+
+    @property
+    def client_id(self) -> str:
+        """Who it is: "host:port"."""
 
     def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
         """Send it, or keep it for later; may end the connection."""
@@ -71,6 +75,9 @@ class Door(Listener, Protocol):
     @property
     def has_more(self) -> bool:
         """True while a message is being handled and something of the next is here already."""
+
+    def greet(self, admit: Callable[[Any], bool], client: Any) -> None:
+        """Have a worker ask whether it may stay; what it sends meanwhile waits."""
 
     def deliver_acked(self, frame: PushFrame, ack: Ack, timeout: float, policy: str) -> None:
         """Push what the client is to acknowledge within `timeout` seconds."""

@@ -59,6 +59,9 @@ class Room:
         self.dropped = 0  # Of these, given up because the subscriber did not keep up.
 
 
+OnPresence = Callable[[str, str, str], object]
+
+
 class Topics:
     """All topics of a server. Reactor thread only, but for what is under "any thread".
 
@@ -78,11 +81,12 @@ class Topics:
         self._news: deque[tuple[Announcement, str, Collection[Listener], str]] = deque()
         self.dropped = 0  # Events given up for browsers that did not keep up.
         self.now: Callable[[], float] = lambda: 0.0
-        self.on_presence: Callable[[str, str, str], object] | None = None
+        self.on_presence: OnPresence | None = None
 
-    def begin(self, now: Callable[[], float]) -> None:
+    def begin(self, now: Callable[[], float], on_presence: OnPresence | None = None) -> None:
         """A run of the server begins. Topics outlive it, so that a next run goes on from there."""
         self.now = now
+        self.on_presence = on_presence
 
     # --- subscribing
 

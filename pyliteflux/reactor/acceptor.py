@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable
 
 from ..endpoint import Endpoint, Peer
+from ..forking import after_fork
 from ..log import framework as log
 from .loop import READ, Reactor
 from .timers import TimerHandle
@@ -166,12 +167,8 @@ class Acceptor:
         self._most_last: int | None = None  # From `finish` on: how many are taken yet.
         self._handshakes_end = 0.0
         self.is_open = True
+        after_fork(self.close_copy)
         reactor.register(self, READ)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it listens: the real port where 0 was asked for."""
-        return Endpoint.of(self._sock.getsockname())
 
     def fileno(self) -> int:
         """Return the listening descriptor."""
@@ -238,7 +235,8 @@ class Acceptor:
         if not self.is_open or self._most_last is not None:
             return
         self._most_last = most
-        if _refuse_handshakes(self._sock) and not self.endpoint.is_loopback:
+        here = Endpoint.of(self._sock.getsockname())
+        if _refuse_handshakes(self._sock) and not here.is_loopback:
             self._handshakes_end = self._reactor.now + HANDSHAKE_TIME
             self._reactor.call_later(HANDSHAKE_TIME, self._take_last)
         self._take_last()

@@ -21,7 +21,9 @@ Chapter: docs/architecture.md.
 
 from __future__ import annotations
 
+import os
 import selectors
+import sys
 import threading
 import time
 from collections import deque
@@ -37,6 +39,8 @@ from .waker import Waker
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
+# Beyond this many descriptors select() raises, and that would be the end of the loop.
+FD_SETSIZE = 512 if os.name == "nt" else 1024
 # Wakes up at least this often, in seconds: an upper bound for what a lost wake-up could cost.
 LONGEST_SLEEP = 60.0
 
@@ -102,6 +106,11 @@ class Reactor:
         after_fork(self.close)
 
     # --- descriptors
+
+    @property
+    def most_watched(self) -> int:
+        """How many descriptors the selector can watch at most."""
+        return FD_SETSIZE if isinstance(self._selector, selectors.SelectSelector) else sys.maxsize
 
     def register(self, handler: EventHandler, events: int) -> None:
         """Watch a handler's descriptor for READ, WRITE or both."""

@@ -36,7 +36,7 @@ from ..push.desk import PushDesk
 from ..push.topic import Topic
 from ..reactor.workers import WorkerPool
 from ..signatures import check_hook
-from .runtime import Runtime
+from .runtime import Runtime, World
 from .stop_signals import StopSignals
 from .tracing import Tracer
 
@@ -66,10 +66,7 @@ class Server(Verbs):
         self.config = Config(**settings)
         self._app = App(self.config, cast(Router, Route.default) if router is None else router)
         self.middleware_manager = self._app.middlewares
-        self._selector_factory = selector_factory
-        self._clock = clock
-        self._socket_factory = socket_factory
-        self._pool_factory = pool_factory
+        self._world = World(selector_factory, clock, socket_factory, pool_factory)
         self._desk = PushDesk(self.config, sender)
         self._journal = Journal(0)  # Of this run, or the last.
         self._subscribe_commands = SubscribeCommands()
@@ -196,23 +193,9 @@ class Server(Verbs):
                 self._stop_is_due = False
                 return None
             self._app.tasks.limit = self.config.task_queue_limit
-            self._journal = journal = Journal(self.config.closed_connections_kept)
-            selector = self._selector_factory()
-            try:
-                runtime = Runtime(
-                    self._app,
-                    self._desk,
-                    journal,
-                    protocol,
-                    selector,
-                    self._clock,
-                    self._socket_factory,
-                    self._pool_factory,
-                )
-            except BaseException:
-                selector.close()  # A port is in use: its descriptor would stay with us.
-                raise
-            self._desk.begin(runtime.reactor)
+            self._journal = Journal(self.config.closed_connections_kept)
+            runtime = Runtime.open(self._app, self._desk, self._journal, protocol, self._world)
+            self._desk.begin(runtime.reactor, runtime.reception.on_presence)
             self._runtime = runtime
             self._addresses = runtime.addresses
             return runtime
@@ -258,7 +241,7 @@ class Server(Verbs):
         watchdog = runtime.make_watchdog()
         try:
             self._announce()
-            runtime.log_limits()
+            runtime.connections.log_limits()
             signals.install()
             if self.config.info and self.config.access_log and access.isEnabledFor(logging.INFO):
                 runtime.log_requests()
@@ -274,12 +257,9 @@ class Server(Verbs):
             signals.restore()
 
     def _announce(self) -> None:
-        parts = []
-        if self.http_address is not None:
-            parts.append(f"HTTP on http://{self.http_address.netloc}")
-        if self.tcp_address is not None:
-            parts.append(f"TCP on {self.tcp_address.netloc}")
-        log.info("serving %s", " and ".join(parts))
+        words = {"http": "HTTP on http://", "tcp": "TCP on "}
+        ports = [words[name] + endpoint.netloc for name, endpoint in self._addresses.items()]
+        log.info("serving %s", " and ".join(ports))
 
     def stop(self) -> None:
         """Stop gracefully: refuse what is new, finish what is under way (shutdown_timeout).
@@ -294,7 +274,7 @@ class Server(Verbs):
                 self._stop_is_due = True
         if runtime is not None:
             try:
-                runtime.request_stop()
+                runtime.reactor.call_soon_threadsafe(runtime.begin_stop)
             except ReactorClosed:
                 pass  # It has just ended.
         if thread is not None and not (runtime is not None and runtime.owns_current_thread):
@@ -458,7 +438,7 @@ class Server(Verbs):
         closed_connections_kept says.
         """
         runtime, journal = self._runtime, self._journal
-        return (runtime and runtime.story(client_id)) or journal.find(client_id)
+        return (runtime and runtime.connections.story(client_id)) or journal.find(client_id)
 
     @property
     def tasks(self) -> TaskQueue:
@@ -475,14 +455,14 @@ class Server(Verbs):
         if runtime is None:
             return {}
         return {
-            "connections": runtime.connections,
+            "connections": len(runtime.connections),
             "clients": len(self._desk.hub.clients),
             "http_requests": runtime.http.requests,
             "tcp_messages": runtime.tcp.requests,
             "push_dropped": runtime.tcp.push_dropped + self._desk.topics.dropped,
-            "worker_threads": runtime.workers.threads,
-            "stream_threads": runtime.streams.threads,
-            "requests_waiting": runtime.workers.waiting,
+            "worker_threads": runtime.pools.workers.threads,
+            "stream_threads": runtime.pools.streams.threads,
+            "requests_waiting": runtime.pools.workers.waiting,
             **{f"closed_{why.name.lower()}": n for why, n in self._journal.counts.items()},
         }
 

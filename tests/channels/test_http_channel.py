@@ -28,7 +28,7 @@ from pyliteflux.channels.channel import (
 )
 from pyliteflux.channels.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
 from pyliteflux.errors import HTTPError
-from pyliteflux.server.runtime import STOP_CHECK
+from pyliteflux.server.stopping import STOP_CHECK
 from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
@@ -817,7 +817,7 @@ class Failures(ChannelCase):
                             pool.run_all()
                 peer.reset()
                 simulation.settle()
-                self.assertEqual(simulation.runtime.connections, 0, (data, steps))
+                self.assertEqual(len(simulation.runtime.connections), 0, (data, steps))
         self.assertEqual(statuses(self.ask(simulation, get("/")).take()), [200])
 
 

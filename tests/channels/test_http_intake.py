@@ -26,7 +26,7 @@ class Events:
 
 class IntakeCase(unittest.TestCase):
     def setUp(self) -> None:
-        self.bodies = Bodies(1000)
+        self.bodies = Bodies(1000, lambda bodies: None)
         self.intake = Intake(self.bodies)
         self.http: Any = Events()
         self.is_spent = False
@@ -66,13 +66,13 @@ class ABodyThatIsKept(IntakeCase):
 
     def test_over_the_limit_somebody_has_to_go(self) -> None:
         others: list[int] = []
-        self.bodies.make_room = lambda: others.append(self.bodies.size)
+        self.bodies.make_room = lambda bodies: others.append(self.bodies.size)
         self.receive(b"x" * 1001)
         self.assertIs(self.take(), NEED_DATA)
         self.assertEqual(others, [1001])
 
     def test_it_stops_where_it_has_to_go_itself(self) -> None:
-        self.bodies.make_room = self.intake.release
+        self.bodies.make_room = lambda bodies: self.intake.release()
         self.receive(b"x" * 1001, b"y")
         self.assertIs(self.take(), REFUSED)
         self.assertEqual(self.bodies.size, 0)

@@ -29,7 +29,7 @@ from pyliteflux.channels.message_channel import (
     NEXT,
     MessageChannel,
 )
-from pyliteflux.server.runtime import STOP_CHECK
+from pyliteflux.server.stopping import STOP_CHECK
 from tests.fakes import Peer, Simulation, noted_moves
 from tests.support import captured_logs
 
@@ -473,7 +473,7 @@ class Order(ChannelCase):
                             pool.run_all()
                 peer.reset()
                 simulation.settle()
-                self.assertEqual(simulation.runtime.connections, 0, (data, steps))
+                self.assertEqual(len(simulation.runtime.connections), 0, (data, steps))
         self.assertEqual(self.lines(self.tell(simulation, b"echo a\n")), ["a"])
 
 

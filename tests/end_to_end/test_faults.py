@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyliteflux import Server, StreamResponse
-from pyliteflux.server.runtime import UNSENT_LIMIT
+from pyliteflux.server.connections import UNSENT_LIMIT
 from tests.support import (
     DEADLINE,
     Client,
@@ -111,7 +111,7 @@ class Storms(FaultCase):
                 lambda: server.stats["connections"] == 0 and open_descriptors() <= descriptors,
                 "descriptors are back to the base",
             )
-            wait_until(lambda: runtime.streams.running == 0, "no generator is left running")
+            wait_until(lambda: runtime.pools.streams.running == 0, "no generator is left running")
             self.assertEqual(self.logs.find("Traceback"), [])
 
     def test_garbage_hurts_nobody_else(self) -> None:
@@ -199,14 +199,16 @@ class Handlers(FaultCase):
         clients[0].send_request("GET", "/wait")
         runtime = server._runtime
         assert runtime is not None
+        workers = runtime.pools.workers
         wait_until(
-            lambda: runtime.workers.running == 1 and runtime.workers.waiting == 0, "it is at work"
+            lambda: workers.running == 1 and workers.waiting == 0,
+            "it is at work",
         )
         statuses = []
         for client in clients[1:]:
             client.send_request("GET", "/wait")
         waiting = {id(client) for client in clients}
-        wait_until(lambda: runtime.workers.waiting == 2, "the queue is full")
+        wait_until(lambda: workers.waiting == 2, "the queue is full")
         self.assertEqual(fetch(server, "GET", "/now").text, "now")
         self.release.set()
         for client in clients:
@@ -273,7 +275,7 @@ class Readers(FaultCase):
         http, tcp = self.connect(server), self.connect_tcp(server)
         http.send(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n")
         tcp.send('{"command": "large"}\n')
-        channels = server._runtime._channels
+        channels = server._runtime.connections
         wait_until(lambda: len([one for one in channels if one.queued]) == 2, "both wait")
         for channel in channels:
             sock = channel.transport._wire

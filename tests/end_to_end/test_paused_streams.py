@@ -36,7 +36,7 @@ class PausedStreams(ServerTestCase):
             return {"held": True}
 
         server = self.serve()
-        streams = server._runtime.streams
+        streams = server._runtime.pools.streams
         client, other = self.connect(server), self.connect(server)
         client.send_request("GET", "/stream")
         wait_for(asked, "the stream has begun")

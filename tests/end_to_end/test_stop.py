@@ -433,7 +433,7 @@ class InTheKernel(ServerTestCase):
         for talker in talkers:
             talker.send("size\n")
         assert server._runtime is not None
-        server._runtime.request_stop()
+        server._runtime.reactor.call_soon_threadsafe(server._runtime.begin_stop)
         release.set()
         self.assertEqual(holder.read_response().text, "held")
         for number, client in enumerate(clients):

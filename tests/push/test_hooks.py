@@ -90,7 +90,7 @@ class Looping(unittest.TestCase):
                     simulation.settle(jobs=False)
                     simulation.pools["worker"].run_all()
                     simulation.settle(jobs=False)
-            (waiting,) = simulation.runtime._calls._waiting.values()
+            (waiting,) = simulation.runtime.calls._waiting.values()
             self.assertLessEqual(len(waiting), 11)
             answers = peer.take()
             self.assertIn(b'"status": 429', answers)

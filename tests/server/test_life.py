@@ -8,7 +8,7 @@ from typing import Any
 
 from pyliteflux import Router
 from pyliteflux.channels.channel import STOP_PATIENCE
-from pyliteflux.server.runtime import STOP_CHECK
+from pyliteflux.server.stopping import STOP_CHECK
 from tests.fakes import Peer, Simulation
 from tests.support import captured_logs
 
@@ -333,7 +333,7 @@ class Leaving(LifeTestCase):
             self.assertEqual(
                 told, [("join", "a"), ("join", "b"), ("leave", "a"), ("leave", "b"), "gone"]
             )
-            self.assertTrue(simulation.runtime._calls.is_idle)
+            self.assertTrue(simulation.runtime.calls.is_idle)
 
     def test_a_hook_that_fails_costs_no_other(self) -> None:
         with self.begin() as simulation:

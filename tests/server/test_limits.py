@@ -25,7 +25,7 @@ from pyliteflux.protocol.http_head import DEFAULT_LIMITS
 from pyliteflux.reactor import wire
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.workers import WorkerPool
-from pyliteflux.server import runtime as runtime_module
+from pyliteflux.server import connections as connections_module
 from pyliteflux.why import CloseReason
 from tests.fakes import FakeClock, FakeSelector, InlinePool, Network, Peer, Simulation
 from tests.support import (
@@ -307,7 +307,7 @@ class Orphans(LimitCase):
         runtime = server._runtime
 
         def is_sent() -> bool:
-            return any(channel.transport.fin_is_sent for channel in list(runtime._channels))
+            return any(channel.transport.fin_is_sent for channel in list(runtime.connections))
 
         wait_until(is_sent, "all is with the kernel")
         return client
@@ -329,7 +329,7 @@ class Orphans(LimitCase):
     def test_a_peer_that_reads_slowly_gets_all_of_it_however_long_it_takes(self) -> None:
         server = self.serve(linger_timeout=0.02, send_timeout=5.0)
         client = self.ask_for_much(server)
-        (channel,) = server._runtime._channels
+        (channel,) = server._runtime.connections
         turns = [channel.deadline]
 
         def has_looked_again() -> bool:
@@ -387,7 +387,7 @@ class BlockedStreams(LimitCase):
         reader.read_head()
         runtime = server._runtime
         assert runtime is not None
-        (channel,) = runtime._channels
+        (channel,) = runtime.connections
 
         def is_paused() -> bool:
             pull, transport = channel._stream.pull, channel.transport
@@ -414,16 +414,16 @@ class FullServer(LimitCase):
     def test_who_has_said_nothing_for_a_while_goes_and_who_has_just_come_does_not(self) -> None:
         simulation = self.simulate(max_connections=3)
         silent = simulation.http()
-        simulation.advance(runtime_module.SILENT_TIME - 0.1 - MOMENT)
+        simulation.advance(connections_module.SILENT_TIME - 0.1 - MOMENT)
         used = self.ask(simulation, GET)
         simulation.advance(0.1)
         fresh = simulation.http()
         simulation.settle()
         self.assertEqual([silent.is_over, used.is_over, fresh.is_over], [False] * 3)
-        with mock.patch.object(runtime_module, "EVICT_COUNT", 1):
+        with mock.patch.object(connections_module, "EVICT_COUNT", 1):
             self.assertIn(b" 200 ", self.ask(simulation, GET).unread)
             self.assertEqual([silent.is_over, used.is_over], [False, True], "not a moment before")
-            simulation.advance(runtime_module.EVICT_INTERVAL)
+            simulation.advance(connections_module.EVICT_INTERVAL)
             self.assertIn(b" 200 ", self.ask(simulation, GET).unread)
         self.assertEqual([silent.is_over, fresh.is_over], [True, False])
 
@@ -480,8 +480,8 @@ class Watching(LimitCase):
             peer = simulation.http()
             simulation.settle()
         self.assertTrue(peer.is_over)
-        self.assertEqual(simulation.runtime.connections, 0)
-        self.assertEqual(dict(simulation.runtime._per_address), {})
+        self.assertEqual(len(simulation.runtime.connections), 0)
+        self.assertEqual(simulation.runtime.connections.per_address, {})
         self.assertEqual(len(self.logs.find("cannot watch a new connection: no space")), 1)
         self.assertIn(b" 200 ", self.ask(simulation, GET).unread)
 
@@ -672,7 +672,7 @@ class Probes(LimitCase):
                 wait_until(lambda: client.client_id in server.clients, "it is known")
                 runtime = server._runtime
                 assert runtime is not None
-                (channel,) = runtime._channels
+                (channel,) = runtime.connections
                 sock = channel.transport._wire
                 names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
                 for name, value in zip(names, (60, 10, 6), strict=True):

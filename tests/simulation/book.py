@@ -126,7 +126,7 @@ class Book:
         self._take(message)
         self.taken[message["by"]] += "ack" not in fields
         world = self._world
-        for channel in world.runtime._channels:
+        for channel in world.runtime.connections:
             if channel_is_http(channel) or channel.state.name in GONE:
                 continue
             if channel.client_id in world.server.clients and client_id in (None, channel.client_id):

@@ -74,7 +74,7 @@ def check_step(world: World) -> None:
         if count > 1 or count > world.ledger.opened[number]:
             world.violate("generators", f"that of request {number} was closed {count} times")
     is_asleep = world.selector.is_asleep
-    channels = list(world.runtime._channels)
+    channels = list(world.runtime.connections)
     for channel in channels:
         _check_memory(world, channel)
         if is_asleep:
@@ -162,11 +162,11 @@ def _check_deadline(world: World, channel: Any) -> None:
         if seen != deadline:
             since = world.reactor.now
             world.overdue[channel] = deadline, since
-        limit = 2 * world.runtime._sweep_interval + 0.1
+        limit = 2 * world.runtime.connections.sweep_interval + 0.1
         if world.reactor.now - since > limit and world.awake_for > limit:
             world.violate("deadlines", f"{name}: that of {state.name} has passed and nobody acts")
     stalled = world.reactor.now - channel.transport.progressed
-    limit = settings["send_timeout"] + world.runtime._sweep_interval + SLACK
+    limit = settings["send_timeout"] + world.runtime.connections.sweep_interval + SLACK
     if channel.transport.size and stalled > limit and world.awake_for > limit:
         world.violate("deadlines", f"{name} has taken no byte for {stalled:.1f} s")
 
@@ -226,10 +226,10 @@ def check_empty(world: World) -> None:
     """Everybody has left, and time has passed: nothing may be left of them."""
     runtime, reactor = world.runtime, world.reactor
     left: list[str] = []
-    if runtime._channels:
-        left.append(f"channels {[name_of(world, channel) for channel in runtime._channels]}")
-    if runtime._per_address:
-        left.append(f"addresses {dict(runtime._per_address)}")
+    if runtime.connections:
+        left.append(f"channels {[name_of(world, channel) for channel in runtime.connections]}")
+    if runtime.connections.per_address:
+        left.append(f"addresses {runtime.connections.per_address}")
     if len(world.server.clients):
         left.append(f"clients {list(world.server.clients)}")
     left += world.book.leftovers()

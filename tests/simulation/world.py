@@ -44,16 +44,6 @@ MOST_ROUNDS = 20_000  # Until a world that does not come to its end has failed.
 PATIENT = 400.0  # Simulated seconds in which every answer must have come.
 
 
-class OrderedSet(dict[Any, None]):
-    """A set that is gone through in one order everywhere, whatever the addresses of objects."""
-
-    def add(self, item: Any) -> None:
-        self[item] = None
-
-    def discard(self, item: Any) -> None:
-        self.pop(item, None)
-
-
 class World:
     """A world by its seed. `run` raises Violation, with the trace in `trace`.
 
@@ -166,7 +156,6 @@ class World:
         runtime = self.server._build("both", {})
         assert runtime is not None
         self.runtime = runtime
-        runtime._channels = OrderedSet()  # type: ignore[assignment]
         self.reactor = runtime.reactor
         self.network.reactor = runtime.reactor
         self.fixed_descriptors = set(self.network.sockets)
@@ -386,7 +375,7 @@ class World:
             check_empty(self)
             self._begin_stop()
         settings = self.settings
-        grace = settings["shutdown_timeout"] + 1.0 + self.runtime._sweep_interval
+        grace = settings["shutdown_timeout"] + 1.0 + self.runtime.connections.sweep_interval
         self._drain(lambda: self.reactor_thread.is_over, 200.0)
         if self.awake_for > grace and self.clock.now - self.stopped_at > grace + 0.5:
             self.violate("stop", f"it took {self.clock.now - self.stopped_at:.2f} s")
@@ -442,7 +431,7 @@ class World:
         left = [getattr(sock, "name", "the self-pipe") for sock in network.sockets.values()]
         if left or network.watched or network.faults:
             self.violate("leftovers", f"after the stop: {left}, {network.faults}")
-        if self.runtime._channels or len(self.server.clients) or self.server.is_running:
+        if self.runtime.connections or len(self.server.clients) or self.server.is_running:
             self.violate("leftovers", "channels after the stop")
         for number, times in self.ledger.closed.items():
             if times != 1:
