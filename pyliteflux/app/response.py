@@ -109,14 +109,35 @@ class HTTPResponse:
             ),
         )
 
-    def delete_cookie(self, name: str, **attributes: Any) -> None:
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: str | None = "Lax",
+        partitioned: bool = False,
+    ) -> None:
         """Tell the client to forget a cookie; say what it was set with, as for `set_cookie`.
 
         path, domain and partitioned tell which cookie it is. secure and samesite decide whether
         the browser listens: over HTTP, and in the frame of another site, it takes no such field
         without them (RFC 6265bis section 5.7). Raises ValueError as `set_cookie` does.
         """
-        self.set_cookie(name, "", max_age=0, expires=0, **attributes)
+        self.set_cookie(
+            name,
+            "",
+            max_age=0,
+            expires=0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+            partitioned=partitioned,
+        )
 
     @property
     def length(self) -> int:
