@@ -295,7 +295,11 @@ LIMITS = (
         "raises, or a step takes too long, the body is cut so that it cannot look complete; where "
         "the client leaves it is closed",
         {"stream_step_timeout": 0.0},
-        (f"{_LIMITS}.StreamSteps", f"{_HTTP}.Streams", "channels.test_stream_pull.StreamPullTest"),
+        (
+            f"{_LIMITS}.StreamSteps",
+            "channels.test_http_stream.Streams",
+            "channels.test_stream_pull.StreamPullTest",
+        ),
     ),
     Limit(
         18,
@@ -720,7 +724,7 @@ ADVISORIES = (
         (
             "test_limits.Optimized",
             "end_to_end.test_features.DebugPageTests.test_what_came_from_the_client_is_escaped",
-            f"{_HTTP}.Streams.test_a_reader_that_leaves_closes_the_generator_once",
+            "channels.test_http_stream.Streams.test_a_reader_that_leaves_closes_the_generator_once",
         ),
     ),
     Advisory(

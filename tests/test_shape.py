@@ -28,9 +28,7 @@ LONG_MODULES: dict[str, int] = {
 MOST_ARGUMENTS = 8
 TRAINS: dict[str, str] = {
     "app/request.py:HTTPRequest": "measured: with names it costs half as much again per request",
-    "channels/http_stream.py:HttpStream": "",
     "channels/journal.py:Record": "",
-    "channels/stream_pull.py:StreamPull": "",
 }
 # Attributes of one class that are True or False: a class with more has a state to name.
 MOST_FLAGS = 4
@@ -56,8 +54,6 @@ READ_ELSEWHERE: dict[str, str] = {
     "server/abandoned.py: channel._request": "",
     "server/tracing.py: http_channel.HttpChannel._end_cycle": "a hop",
     "server/tracing.py: http_channel.HttpChannel._on_head": "a hop",
-    "server/tracing.py: http_stream.HttpStream._on_piece": "a hop",
-    "server/tracing.py: http_stream.HttpStream._on_pull_end": "a hop",
     "server/tracing.py: message_channel.MessageChannel._end_cycle": "a hop",
     "server/tracing.py: stream_pull.StreamPull._on_pause": "a hop",
     "server/tracing.py: stream_pull.StreamPull._run": "a hop",
@@ -69,7 +65,6 @@ DEFINED_TWICE: dict[str, str] = {
 WITHOUT_MIRROR: set[str] = {
     "channels/channel.py",
     "channels/http_reply.py",
-    "channels/http_stream.py",
     "channels/message_service.py",
     "channels/pushed_channel.py",
     "push/door.py",

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from ..app.body_stream import BodyStream
+from ..app.events import EventStream
 from ..app.request import HTTPRequest, Request
 from ..app.response import JSON, HTTPResponse, StreamResponse
 from ..app.route import Route, refusal_route
@@ -31,10 +32,11 @@ from ..statuses import METHODS, phrase
 from ..why import CloseReason
 from ..word import before
 from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, State
+from .event_feed import EventFeed, TopicFeed
 from .http_intake import BUDGET, LAGGING, Intake
 from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
 from .http_service import HttpService
-from .http_stream import HttpStream
+from .http_stream import HttpStream, PulledStream
 from .journal import REQUEST, Kind
 from .stream_pull import StreamPull
 
@@ -523,20 +525,11 @@ class HttpChannel(Channel):
     def _start_stream(self, response: StreamResponse, rest: Rest) -> None:
         request, service = self._request, self._service
         assert request is not None
-        self._stream = HttpStream(
-            self._transport,
-            service.reactor,
-            service.streams,
-            service.config,
-            request,
-            response,
-            rest.chunked,
-            rest.length,
-            self._on_stream_end,
-            service.topics,
-            self.note,
-            service.cleanup,
-        )
+        if not isinstance(response, EventStream) or not response.is_pushed:
+            self._stream = PulledStream(self, service, request, response, rest)
+        else:
+            kind = EventFeed if response.topic is None else TopicFeed
+            self._stream = kind(self, service, request, response, rest)
         self.deadline = self._stream.beat()
         self._stream.start()
         if request.gone and self._stream is not None:
@@ -545,7 +538,7 @@ class HttpChannel(Channel):
     def _current_pull(self) -> StreamPull | None:
         return None if self._stream is None else self._stream.pull
 
-    def _on_stream_end(self, is_complete: bool) -> None:
+    def on_stream_end(self, is_complete: bool) -> None:
         """All pieces of a stream are with the transport, or there will be no more."""
         stream, self._stream = self._stream, None
         assert stream is not None

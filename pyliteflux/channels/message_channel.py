@@ -30,7 +30,6 @@ from ..protocol.message import (
     decode,
     encode_end,
     encode_error,
-    encode_item,
 )
 from ..protocol.push import Announcement
 from ..push.acks import ACKED
@@ -42,7 +41,7 @@ from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
 from .decoding import DECODED_HERE, SLOW, Undecoded, decode_whole
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
 from .lookahead import LookAhead, Said
-from .message_service import MessageService
+from .message_service import ItemSource, MessageService
 from .pushed_channel import PushedChannel
 from .stream_pull import StreamPull
 
@@ -523,39 +522,33 @@ class MessageChannel(PushedChannel):
 
     def _start_stream(self, response: StreamResponse, request: TCPRequest) -> None:
         """Send each item of a generator as a message of its own, then one that says "end"."""
-        data_type, id, wrap = request.data_type, request.message_id, self._wrap
-        default, answers = self._service.config.json_default, request.route.answers
         self.note(Kind.STREAM_STARTED)
         self._move(SENDING)
         self._sent = 0
         self._pull = StreamPull(
-            response.remaining,
-            # Where nobody listens it still runs to its end: that may be what it is for.
-            lambda item: encode_item(item, data_type, id, wrap, default) if answers else b"",
-            response.discard,
+            ItemSource(response, request, self._service.config.json_default),
+            self,
             request,
-            self._service.streams,
-            self._service.reactor,
-            self._on_piece,
-            self._on_stream_end,
-            self._room,
-            bool(self._service.config.stream_step_timeout),
-            self._service.cleanup,
+            self._service,
         )
         self._pull.go_on()
 
     def _current_pull(self) -> StreamPull | None:
         return self._pull
 
-    def _room(self) -> int:
+    @property
+    def room(self) -> int:
+        """How many bytes of a stream may be produced now."""
         return self._transport.room
 
-    def _on_piece(self, data: bytes) -> None:
+    def on_piece(self, data: bytes) -> None:
+        """An item of a stream is here, encoded."""
         if self.state is SENDING:
             self._sent += len(data)
             self._transport.write(data)
 
-    def _on_stream_end(self, error: BaseException | None) -> None:
+    def on_end(self, error: BaseException | None) -> None:
+        """A stream has no more items, or has failed."""
         self._pull = None
         request = self._request
         if self.state is not SENDING or request is None:

@@ -21,7 +21,7 @@ from ..errors import HTTPError
 from ..log import escape
 from ..log import framework as log
 from ..protocol.framers import Framing
-from ..protocol.message import Wrap, encode_answer, encode_error
+from ..protocol.message import Wrap, encode_answer, encode_error, encode_item
 from ..push.hooks import HookCalls
 from ..sparing import Sparing
 from .channel import Service
@@ -48,6 +48,30 @@ def check_framings(config: Config, router: Router) -> None:
     for route in router.routes():
         if route.framing is not None:
             Framing(route.framing, config)
+
+
+class ItemSource:
+    """The items of a generator, each encoded as a message. For `StreamPull`."""
+
+    __slots__ = ("_request", "_default", "remaining", "discard")
+
+    def __init__(self, response: StreamResponse, request: TCPRequest, default: Any) -> None:
+        self._request = request
+        self._default = default
+        self.remaining = response.remaining
+        self.discard = response.discard
+
+    def encode_piece(self, piece: Any) -> bytes:
+        """Return an item as a message; nothing where nobody is to be answered.
+
+        There the generator still runs to its end: that may be what it is for.
+        """
+        request = self._request
+        if not request.route.answers:
+            return b""
+        return encode_item(
+            piece, request.data_type, request.message_id, request.wrap, self._default
+        )
 
 
 class MessageService(Service):

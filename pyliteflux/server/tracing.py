@@ -18,6 +18,7 @@ from typing import Any
 
 from ..app import events, pipeline, route, routing, values
 from ..channels import (
+    event_feed,
     http_channel,
     http_reply,
     http_stream,
@@ -57,9 +58,9 @@ _HOPS: dict[Callable[..., Any], str] = {
     stream_pull.StreamPull.go_on: "is there room? then have a worker pull",
     stream_pull.StreamPull._run: "step the generator while the credit lasts",
     stream_pull.StreamPull._on_pause: "the worker has come back",
-    http_stream.HttpStream._on_piece: "a piece: frame it",
-    http_stream.HttpStream._on_pull_end: "no more pieces: the last chunk",
-    http_stream.HttpStream._on_event: "an event: is there room?",
+    http_stream.HttpStream.on_piece: "a piece: frame it",
+    http_stream.PulledStream.on_end: "no more pieces: the last chunk",
+    event_feed.EventFeed.on_event: "an event: is there room?",
     events.EventStream.send: "encode an event, hand it over",
     message_channel.MessageChannel.data_received: "is it the peer's turn? then cut",
     framing.MessageFramer.next_frame: "is a whole message here?",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import unittest
 from collections.abc import Iterator
 from contextvars import Context
+from types import SimpleNamespace
 from typing import Any
 
 from pyliteflux.app.context import Scope
 from pyliteflux.channels.stream_pull import StreamPull
+from pyliteflux.config import Config
 from pyliteflux.errors import PoolFull
 from pyliteflux.reactor.loop import Reactor
 from pyliteflux.reactor.transport import PIECE_COST
@@ -19,16 +21,31 @@ PIECE = b"x" * 40
 COST = len(PIECE) + PIECE_COST  # Of one piece, in bytes of room.
 
 
+class Listening:
+    """A sink that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.ends: list[BaseException | None] = []
+        self.failures: list[BaseException] = []
+        self.room = 2 * COST + 50
+        self.on_piece = self.pieces.append
+        self.on_end = self.ends.append
+        self.on_failure = self.failures.append
+
+
 class StreamPullTest(unittest.TestCase):
     def setUp(self) -> None:
         self.reactor = Reactor(FakeSelector(Network()))
         self.addCleanup(self.reactor.close)
         self.pool = InlinePool(self.reactor, "stream", 1, 10)
-        self.pieces: list[bytes] = []
-        self.ends: list[BaseException | None] = []
+        self.threads: Any = SimpleNamespace(
+            reactor=self.reactor, streams=self.pool, cleanup=self.pool, config=Config()
+        )
+        self.sink = Listening()
+        self.pieces, self.ends = self.sink.pieces, self.sink.ends
         self.discarded = 0
         self.finished: list[Any] = []
-        self.room = 2 * COST + 50
         self.produced = 0
         self.scope: Any = Scope()
         self.scope.context = Context()
@@ -40,17 +57,10 @@ class StreamPullTest(unittest.TestCase):
             if close is not None:
                 close()
 
-        return StreamPull(
-            lambda: items,
-            lambda item: b"" if item is None else item,
-            discard,
-            self.scope,
-            self.pool,  # type: ignore[arg-type]
-            self.reactor,
-            self.pieces.append,
-            self.ends.append,
-            lambda: self.room,
+        source: Any = SimpleNamespace(
+            remaining=lambda: items, encode_piece=lambda item: item or b"", discard=discard
         )
+        return StreamPull(source, self.sink, self.scope, self.threads)
 
     def endless(self) -> Iterator[bytes]:
         while True:
@@ -67,10 +77,10 @@ class StreamPullTest(unittest.TestCase):
         pull.go_on()
         self.pool.run_one()
         self.assertEqual(self.produced, 3, "two pieces and some room: a third")
-        self.room = 0
+        self.sink.room = 0
         self.reactor.run_once()
         self.assertEqual(self.pool.waiting, 0, "a stalled reader must pin no worker")
-        self.room = COST + 1
+        self.sink.room = COST + 1
         pull.go_on()
         self.pool.run_one()
         self.assertEqual(self.produced, 5)
@@ -122,7 +132,7 @@ class StreamPullTest(unittest.TestCase):
         """Its job may wait for long where all threads are held."""
         closers = InlinePool(self.reactor, "cleanup", 1, 10)
         pull = self.pull(self.endless())
-        pull._cleanup = closers  # type: ignore[assignment]
+        self.threads.cleanup = closers
         pull.go_on()
         pull.cancel(self.finished.append)
         closers.run_all()
@@ -172,13 +182,34 @@ class StreamPullTest(unittest.TestCase):
 
         pull = self.pull(stubborn())
         pull.go_on()
-        self.room = 0
+        self.sink.room = 0
         self.work()
         with captured_logs() as logs:
             pull.cancel(self.finished.append)
             self.work()
         self.assertEqual(len(logs.find("in finally")), 1)
         self.assertEqual(self.finished, [self.scope])
+
+    def test_who_was_told_hears_what_comes_of_it(self) -> None:
+        error = RuntimeError("it cannot be framed")
+        self.pull(iter(())).on_failure(error)
+        self.assertEqual(self.sink.failures, [error])
+
+    def test_the_time_of_a_step_is_taken_where_it_is_limited(self) -> None:
+        times: list[float] = []
+
+        def stepped() -> Iterator[bytes]:
+            times.append(pull._step_began)
+            yield PIECE
+
+        for timeout in (0, 5):
+            self.threads.config.stream_step_timeout = timeout
+            pull = self.pull(stepped())
+            pull.go_on()
+            self.work()
+            self.assertEqual(pull.step_time, 0, "it lies still")
+        self.assertEqual(times[0], 0)
+        self.assertGreater(times[1], 0)
 
     def test_a_full_pool_is_the_end(self) -> None:
         for _ in range(10):
