@@ -26,7 +26,7 @@ from tests.support import ROOT
 
 LADDER = ROOT / "docs" / "ladder"
 FULL_CHECK = os.environ.get("PYLITEFLUX_CHECK") == "1"
-SIDE_BY_SIDE = 6  # programs at once: nearly all they do is wait
+SIDE_BY_SIDE = 6 if FULL_CHECK else 9  # programs at once: nearly all they do is wait
 MOST_LINES = 200  # of a file of a stage
 DEADLINE = 60.0  # seconds
 
@@ -59,8 +59,8 @@ with Server(router, tcp_max_message=64 * 1024, **config) as server:
 """
 
 
-def first_failure(text: str, stage: Any) -> str:
-    """The name of the check at which a program fails first; "" where it passes.
+def first_failure(text: str, stage: Any) -> tuple[str, str]:
+    """The check at which a program fails first, and what it tells; "" where it passes.
 
     One of an earlier stage comes with its number: "02/half".
     """
@@ -71,8 +71,9 @@ def first_failure(text: str, stage: Any) -> str:
             for verdict in verdicts:
                 if verdict.result == grade.FAILED:
                     earlier = "" if verdict.stage == stage.name else verdict.stage[:2] + "/"
-                    return f"{earlier}{verdict.check}"
-    return ""
+                    told = "\n".join(f"{name}  {words}" for name, words in verdict.rows)
+                    return f"{earlier}{verdict.check}", told
+    return "", ""
 
 
 def wrong_answers(stage: Any) -> dict[str, tuple[str, str]]:
@@ -101,11 +102,11 @@ class TheGraders(unittest.TestCase):
             }
             for name, (_, _, must) in programs.items():
                 with self.subTest(name):
-                    result = found[name].result()
+                    result, told = found[name].result()
                     if must is None:
                         self.assertNotEqual(result, "")
                     else:
-                        self.assertEqual(result, must)
+                        self.assertEqual(result, must, told)
 
     def test_known_programs_are_judged_as_they_should_be(self) -> None:
         """In one go: nearly all that they do is wait."""
@@ -131,7 +132,7 @@ class TheGraders(unittest.TestCase):
     def test_pyliteflux_itself_closes_as_well(self) -> None:
         # What the stage prints of its states is asked of a learner's program alone.
         with mock.patch.dict(os.environ, LEARN_SERVER="pyliteflux"):
-            self.assertEqual(first_failure(REAL, grade.stage(5)), "")
+            self.assertEqual(first_failure(REAL, grade.stage(5)), ("", ""))
 
     def test_each_check_has_a_wrong_answer(self) -> None:
         for stage in STAGES:
@@ -323,6 +324,17 @@ class TheRunner(unittest.TestCase):
         status, text = self.learn("check", "0", LEARN_SERVER="/nowhere/server")
         self.assertEqual(status, 1)
         self.assertIn("could not be started", text)
+
+    def test_what_a_program_printed_is_shown(self) -> None:
+        self.work.mkdir()
+        server = self.work / "server.py"
+        answer = (LADDER / "00_hello" / "answer.py").read_text(encoding="utf-8")
+        server.write_text(answer.replace("    client.send", "    print('mine')\n    1 / 0  #"))
+        status, text = self.learn("check", "0")
+        self.assertEqual(status, 1)
+        self.assertRegex(text, r"it printed +mine\n +server.py, line \d+: ZeroDivisionError")
+        server.write_text("x = (")
+        self.assertRegex(self.learn("check", "0")[1], "it printed +server.py, line 1: SyntaxError")
 
     def test_what_cannot_be_is_told_in_one_line(self) -> None:
         status, text = self.learn("check", "77")

@@ -111,13 +111,11 @@ def run_check(one: Stage, name: str, program: Program) -> Verdict:
     except Skipped as reason:
         return Verdict(one.name, name, title, SKIPPED, [("", tr(str(reason)))])
     except Failure as failure:
-        rows = failure.rows()
+        failed = failure
     except OSError as error:  # Of our socket: the other end is no more.
-        rows = Failure(NO_ANSWER, got=str(error)).rows()
-    words = program.last_words().removeprefix(" -- ")
-    if words:
-        rows.append((tr("it printed"), words))
-    return Verdict(one.name, name, title, FAILED, rows)
+        failed = Failure(NO_ANSWER, got=str(error))
+    failed.printed = program.last_words()
+    return Verdict(one.name, name, title, FAILED, failed.rows())
 
 
 def run_stage(
@@ -127,19 +125,20 @@ def run_stage(
     waiting = list(one.checks)
     environment = getattr(one.module, "ENVIRONMENT", {})
     while waiting and not stop.is_set():
+        result = OK
         try:
             with Program(command, **environment) as program:
-                while waiting and not stop.is_set():
+                while waiting and result != FAILED and not stop.is_set():
                     verdict = run_check(one, waiting.pop(0), program)
+                    result = verdict.result
                     yield verdict
-                    if verdict.result == FAILED:
-                        break  # It may be dead or stuck: the next check gets a fresh one.
-        except Failure as failure:
+        except Failure as failure:  # It does not even start.
             name = waiting.pop(0)
             title = tr((one.checks[name].__doc__ or name).strip())
-            verdict = Verdict(one.name, name, title, FAILED, failure.rows())
-            yield verdict
-        if verdict.result == FAILED and not every:
+            result = FAILED
+            yield Verdict(one.name, name, title, result, failure.rows())
+        # Dead or stuck it may be: the next check gets a fresh one.
+        if result == FAILED and not every:
             break
     for name in waiting:
         yield Verdict(one.name, name, tr((one.checks[name].__doc__ or name).strip()), WAITS, [])

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +27,7 @@ PATIENCE = float(os.environ.get("LEARN_PATIENCE", "3"))  # seconds without a byt
 STARTING = 5 * PATIENCE  # seconds until a program has said where it listens
 BUSY = 0.25  # of the time: a server with nothing to do is asleep
 WAKES = 50  # in a second: one with nothing to do sleeps
+MOST_PRINTED = 100_000  # lines that are kept of what a program prints
 SHOWN = 56  # characters of bytes in a message
 HAS_PROC = os.path.exists("/proc/self/stat")
 
@@ -77,6 +78,7 @@ class Failure(Exception):
     ) -> None:
         super().__init__(so)
         self.so, self.expected, self.got, self.sent = so, expected, got, list(sent)
+        self.printed: list[str] = []  # What the program had to say; the runner asks it.
 
     def rows(self) -> list[Row]:
         """The rows of the message, in the learner's language."""
@@ -86,7 +88,8 @@ class Failure(Exception):
             (tr("we got"), shown(self.got)),
             (tr("so"), tr(self.so)),
         ]
-        return [row for row in rows if row[1]]
+        names = [tr("it printed"), *[""] * len(self.printed)]
+        return [row for row in [*rows, *zip(names, self.printed)] if row[1]]
 
 
 class Skipped(Exception):
@@ -221,24 +224,33 @@ class Client:
 
     def read(self, size: int, silence: float | None = None) -> bytes:
         """Read up to so many bytes. Ends early at the end, or after seconds without a byte."""
+        return b"".join(self._pieces(size, silence))
+
+    def skim(self, size: int) -> tuple[int, bytes]:
+        """The same for many bytes, of which only the number and the last ones are kept."""
+        length, tail = 0, b""
+        for piece in self._pieces(size, None):
+            length += len(piece)
+            tail = (tail + piece)[-16:]
+        return length, tail
+
+    def _pieces(self, size: int, silence: float | None) -> Iterator[bytes]:
         self.sock.settimeout(PATIENCE if silence is None else silence)
         self.ended = ""
-        pieces, length = [], 0
-        while length < size:
+        while size > 0:
             try:
-                data = self.sock.recv(min(size - length, 1 << 18))
+                data = self.sock.recv(min(size, 1 << 18))
             except TimeoutError:
                 self.ended = "<silence>"
-                break
+                return
             except OSError:
                 self.ended = "<reset>"
-                break
+                return
             if not data:
                 self.ended = "<closed>"
-                break
-            pieces.append(data)
-            length += len(data)
-        return b"".join(pieces)
+                return
+            yield data
+            size -= len(data)
 
     def expect(self, answer: bytes, so: str) -> None:
         """Fail unless exactly this comes, and nothing right behind it."""
@@ -316,7 +328,7 @@ class Program:
             if not self.address[1]:
                 raise Failure(PORT_ZERO, "listening on 127.0.0.1:40213", got)
         except Failure as failure:
-            failure.got = shown(failure.got) + self.last_words()
+            failure.printed = self.last_words()
             self.stop()
             raise
         return self
@@ -327,7 +339,8 @@ class Program:
     def _take_output(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.printed.append(line.rstrip("\n"))
+            if len(self.printed) < MOST_PRINTED:  # The rest is read, or it could not go on.
+                self.printed.append(line.rstrip("\n"))
 
     def _listens(self) -> bool:
         for line in self.printed:
@@ -372,14 +385,18 @@ class Program:
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").splitlines()
 
-    def last_words(self) -> str:
-        """How it ended and its last line of stderr; "" while it runs and is silent."""
+    def last_words(self) -> list[str]:
+        """The last lines that it printed, its last error with the line of the program, and how it
+        ended; nothing while it runs and is silent."""
         wait_until(self._has_ended, 0.3)  # A dying program needs a moment.
+        words = [line for line in self.printed if "listening on" not in line][-3:]
         lines = [line for line in self.errors() if line.strip()]
-        words = lines[-1:]
+        own = Path(self.command[-1]).name
+        places = re.findall(rf'File ".*{re.escape(own)}", (line \d+)', "\n".join(lines))
+        words += [f"{own}, {places[-1]}: {lines[-1]}"] if places else lines[-1:]
         if self.process.poll() is not None:
             words.append(tr("it ended with status {}", self.process.returncode))
-        return " -- ".join(["", *words])
+        return words
 
     def must_be_alive(self) -> None:
         """Fail if the process has ended."""
@@ -432,6 +449,16 @@ class Program:
     def descriptors(self) -> int:
         return int(self._sum(lambda pid: len(os.listdir(f"/proc/{pid}/fd"))))
 
+    def descriptors_at_rest(self) -> int:
+        """The same, when it has closed what it still had to close; 0 where that cannot be seen."""
+        if not HAS_PROC:
+            return 0
+        counts = [self.descriptors()]
+        while len(counts) < 30 and (len(counts) < 4 or min(counts[-4:]) != max(counts[-4:])):
+            time.sleep(0.07)
+            counts.append(self.descriptors())
+        return counts[-1]
+
     def _awake_seconds(self) -> float:
         """Time on a processor, and in the queue for one: what a loop that spins spends on a busy
         machine too."""
@@ -446,21 +473,23 @@ class Program:
 
         return self._sum(of)
 
-    def must_rest(self, so: str, seconds: float = 0.5) -> None:
-        """Fail unless it sleeps now: nearly always, and with few wake-ups."""
+    def must_rest(self, so: str) -> None:
+        """Fail unless it sleeps: nearly always, and with few wake-ups. On a busy machine it may
+        still have to do what came before, so it is measured up to three times."""
         needs_proc()
-        time.sleep(0.05)  # What it still had to do.
-        awake, wakes, since = self._awake_seconds(), self.wakes(), time.monotonic()
-        time.sleep(seconds)
-        passed = time.monotonic() - since
-        share = (self._awake_seconds() - awake) / passed
-        often = (self.wakes() - wakes) / passed
+        for _ in range(3):
+            awake, wakes, since = self._awake_seconds(), self.wakes(), time.monotonic()
+            time.sleep(0.4)
+            passed = time.monotonic() - since
+            share = (self._awake_seconds() - awake) / passed
+            often = (self.wakes() - wakes) / passed
+            if share <= BUSY and often <= WAKES:
+                return
         if share > BUSY:
             text = tr("asleep, but for {} % of the time", round(100 * BUSY))
             raise Failure(so, text, tr("awake for {} % of the time", round(100 * share)))
-        if often > WAKES:
-            text = tr("less than {} wake-ups a second", WAKES)
-            raise Failure(so, text, tr("{} wake-ups a second", round(often)))
+        text = tr("less than {} wake-ups a second", WAKES)
+        raise Failure(so, text, tr("{} wake-ups a second", round(often)))
 
     def must_give_back(self, before: int, so: str) -> None:
         """Fail unless it has, soon, not more descriptors than before."""

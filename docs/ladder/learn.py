@@ -152,7 +152,7 @@ def check(one: Stage, every: bool = False) -> bool:
         rows = max((width(name) for name, _ in verdict.rows), default=0)
         for name, text in verdict.rows:
             pad = " " * (rows - width(name))
-            say(f"        {name}{pad}  {text}" if name else f"        {text}")
+            say(f"        {name}{pad}  {text}" if rows else f"        {text}")
         failed = failed or verdict.result == FAILED
     tell_still(still)
     if waiting:
@@ -240,9 +240,8 @@ def tell_break(one: Stage) -> None:
     try:
         with Program(command()) as program:
             say(ATTACKS[name](program).text())
-            words = program.last_words().removeprefix(" -- ")
-            if words:
-                say(tr("it printed") + "  " + words)
+            for line in program.last_words():
+                say(tr("it printed") + "  " + line)
     except Failure as failure:
         for label, text in failure.rows():
             say(f"{label}  {text}")

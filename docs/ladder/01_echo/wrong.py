@@ -19,7 +19,7 @@ WRONG = {
         "bytes",
         ("client.sendall(data)", "client.sendall(data.decode(errors='ignore').encode())"),
     ),
-    "strips": ("bytes", ("client.sendall(data)", "client.sendall(data.strip(b'\\t\\n '))")),
+    "strips": ("talk", ("client.sendall(data)", "client.sendall(data.strip(b'\\t\\n '))")),
     "one_recv": ("talk", (LOOP, "    client.sendall(client.recv(65536))\n")),
     "ends_at_bye": (
         "talk",

@@ -173,15 +173,15 @@ def check_limit(server):
 
 
 def check_endless(server):
-    """24 megabytes of a line that does not end"""
+    """64 megabytes of a line that does not end"""
     needs_proc()
     before = most = server.memory()
     with server.connect() as client:
-        for _ in range(96):
+        for _ in range(256):
             client.send(b"e" * (1 << 18), b"")
             most = max(most, server.memory())
-            if client.is_refused or most > before + 16:
+            if client.is_refused or most > before + 32:
                 break
-    if most > before + 16:
-        expected = tr("less than {} MiB more memory", 16)
+    if most > before + 32:
+        expected = tr("less than {} MiB more memory", 32)
         raise Failure(ENDLESS, expected, tr("{} MiB more", round(most - before)))

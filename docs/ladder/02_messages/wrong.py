@@ -119,7 +119,7 @@ WRONG = {
         "endless",
         (
             WHOLE,
-            '            line, end, rest = self.buffer.partition(b"\\n")\n            if not end and 66000 < len(line) < 22000000:\n                return None',
+            '            line, end, rest = self.buffer.partition(b"\\n")\n            if not end and 66000 < len(line) < 60000000:\n                return None',
         ),
     ),
 }

@@ -27,13 +27,23 @@ WRONG = {
         "half_neighbour",
         (
             "        data = self.client.recv(65536)\n",
-            "        data = self.client.recv(65536)\n        while data and not data.endswith(b'\\n') and len(self.lines.buffer + data) < 999:\n            more = self.client.recv(65536)\n            data += more or b'\\n'\n",
+            "        data = self.client.recv(65536)\n        while data and b'\\n' not in data and len(self.lines.buffer + data) < 999:\n            more = self.client.recv(65536)\n            data += more or b'\\n'\n",
         ),
     ),
     "one_buffer": (
         "half_neighbour",
-        ("        self.lines = Lines()", "        self.lines = LINES\n        LINES.buffer = b''"),
-        ("def reverse(", "LINES = Lines()\n\n\ndef reverse("),
+        (
+            "        self.lines.feed(data or",
+            "        if data:\n            self.lines.buffer = Connection.rest\n        self.lines.feed(data or",
+        ),
+        (
+            "        return bool(data)",
+            "        if data:\n            Connection.rest = self.lines.buffer\n        return bool(data)",
+        ),
+        (
+            "    def __init__(self, client):\n",
+            "    rest = b''\n\n    def __init__(self, client):\n        Connection.rest = b''\n",
+        ),
     ),
     "eight_halves": (
         "interleaved",

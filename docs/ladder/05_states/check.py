@@ -85,7 +85,7 @@ def check_deaf(server):
 
 def check_bounded(server):
     """one sends on for ever, and is cut"""
-    before = server.descriptors() if lab.HAS_PROC else 0
+    before = server.descriptors_at_rest()
     with refused(server) as client:
         client.sock.settimeout(0.5)
         end = time.monotonic() + 6
@@ -102,7 +102,7 @@ def check_silent(server):
     """one neither sends nor closes: closed too, and no CPU until then"""
     needs_proc()
     asks(server, SILENT)
-    before = server.descriptors()
+    before = server.descriptors_at_rest()
     with refused(server):
         server.must_rest(CHEAP)
         if not lab.wait_until(lambda: server.descriptors() <= before, 6):
@@ -112,7 +112,7 @@ def check_silent(server):
 def check_grid(server):
     """4 states, and in each FIN, RST and more bytes"""
     asks(server, GRID)
-    before = server.descriptors() if lab.HAS_PROC else 0
+    before = server.descriptors_at_rest()
     for state in ("IDLE", "RECEIVING", "SENDING", "CLOSING"):
         for event in ("FIN", "RST", "more"):
             meet(server, state, event)
