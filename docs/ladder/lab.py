@@ -206,6 +206,17 @@ class Client:
         theirs, ours = queues(self.peer, self.name), queues(self.name, self.peer)
         return (theirs or (0, 0))[1] + (ours or (0, 0))[0]
 
+    def wait_for_full_kernels(self) -> None:
+        """Return when answers have begun to come, and the kernels take no more of them."""
+        if not can_see_queues():
+            time.sleep(0.2)
+            return
+        wait_until(lambda: self.held() > 0)
+        before = -1
+        while self.held() != before:
+            before = self.held()
+            time.sleep(0.1)
+
     def finish(self) -> None:
         """Send FIN: nothing more will come, but answers are still read."""
         self.sent.append("<FIN>")
@@ -475,15 +486,17 @@ class Program:
 
     def must_rest(self, so: str) -> None:
         """Fail unless it sleeps: nearly always, and with few wake-ups. On a busy machine it may
-        still have to do what came before, so it is measured up to three times."""
+        still have to do what came before, so it has six quarters of a second, and rests in two."""
         needs_proc()
-        for _ in range(3):
+        rested = 0
+        for _ in range(6):
             awake, wakes, since = self._awake_seconds(), self.wakes(), time.monotonic()
-            time.sleep(0.4)
+            time.sleep(0.25)
             passed = time.monotonic() - since
             share = (self._awake_seconds() - awake) / passed
             often = (self.wakes() - wakes) / passed
-            if share <= BUSY and often <= WAKES:
+            rested = rested + 1 if share <= BUSY and often <= WAKES else 0
+            if rested == 2:
                 return
         if share > BUSY:
             text = tr("asleep, but for {} % of the time", round(100 * BUSY))

@@ -27,7 +27,7 @@ def greedy(server, questions):
     """A client that has asked, and does not read."""
     client = server.connect(small_buffer=True)
     client.send(questions)
-    time.sleep(0.15)
+    client.wait_for_full_kernels()
     return client
 
 
@@ -89,6 +89,13 @@ def check_order(server):
         read_all(client, 8000001 + 4, ORDER, b"x\nfed\n")
 
 
+def check_memory(server):
+    """3000 questions of 100 kB each, and nothing is read"""
+    needs_proc()
+    with greedy(server, b"big 100000\n" * 3000):
+        stays_small(server, MEMORY)
+
+
 def check_reset(server):
     """six that do not read vanish"""
     neighbours(server, RESET)
@@ -139,13 +146,6 @@ def check_drained(server):
     with greedy(server, b"big 8000000\n") as client:
         read_all(client, 8000001, PARTIAL)
         server.must_rest(DRAINED)
-
-
-def check_memory(server):
-    """3000 questions of 100 kB each, and nothing is read"""
-    needs_proc()
-    with greedy(server, b"big 100000\n" * 3000):
-        stays_small(server, MEMORY)
 
 
 def check_flood(server):
