@@ -19,7 +19,7 @@ MOST_CODE = 15300
 # Lines of a module: few are over LONG_MODULE, and each of them stands here with its ceiling.
 LONG_MODULE = 450
 LONG_MODULES: dict[str, int] = {
-    "channels/channel.py": 500,
+    "channels/channel.py": 475,
     "channels/http_channel.py": 640,
     "channels/message_channel.py": 720,
     "server/server.py": 545,

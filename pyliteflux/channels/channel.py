@@ -12,14 +12,11 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, ClassVar
 
-from ..app.app import App
 from ..app.request import Request
 from ..app.response import HTTPResponse, StreamResponse
-from ..endpoint import Endpoint, Peer
+from ..endpoint import Peer
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
-from ..reactor.loop import Reactor
-from ..reactor.pools import Pools
 from ..reactor.transport import Transport
 from ..why import CloseReason
 from ..word import Word
@@ -33,6 +30,7 @@ from .journal import (
     add_note,
     trim,
 )
+from .service import Service
 from .stream_pull import StreamPull
 
 
@@ -58,40 +56,6 @@ STOP_PATIENCE = 0.5
 
 # Who is told to go for these is known not to read: there is nothing to wait for.
 _IMPATIENT = (CloseReason.SLOW_CLIENT, CloseReason.PING_TIMEOUT)
-
-
-class Service:
-    """What all channels of one protocol share. address: of its port, if that is open."""
-
-    def __init__(
-        self,
-        reactor: Reactor,
-        app: App,
-        pools: Pools,
-        topics: Any,
-        on_closed: Callable[[Any], None],
-        address: Endpoint | None,
-    ) -> None:
-        self.reactor = reactor
-        self.app = app
-        # Looked up once, not per request.
-        self.config = config = app.config
-        self.router = app.router
-        self.pipeline = app.pipeline
-        self.workers = pools.workers
-        self.handler_timeout: float = config.handler_timeout or inf  # Seconds.
-        self.recv_size = config.recv_size  # Read in one turn, and kept unparsed at the most.
-        self.budget = config.loop_budget_ms / 1000  # Seconds of a turn for one connection.
-        self.submit = pools.workers.submit
-        self.streams = pools.streams
-        self.cleanup = pools.cleanup  # Who frees what a request held.
-        self.decoders = pools.decoders  # Who reads large messages.
-        self.on_closed = on_closed
-        self.topics = topics
-        self.address = address
-        self.on_finished: Callable[[Request, int, int], None] | None = None  # The access log.
-        self.is_stopping = False
-        self.requests = 0  # Answered, for the statistics.
 
 
 class Channel:
@@ -472,7 +436,7 @@ class Channel:
         """The server stops: tell the client so, where the protocol has a word for it, and close."""
         self._close(CloseReason.SHUTDOWN)
 
-    def _end_closing(self) -> None:
+    def end_closing(self) -> None:
         """The peer had its time: to read what was left, or to close after our FIN."""
         transport = self._transport
         is_undelivered = transport.fin_is_sent and transport.is_undelivered

@@ -577,7 +577,7 @@ class HttpChannel(Channel):
             # Only event streams have one here: time for a comment, perhaps.
             self.deadline = inf if self._stream is None else self._stream.beat()
         elif state is CLOSING:
-            self._end_closing()
+            self.end_closing()
 
     def _on_receive_timeout(self) -> None:
         if self._request is None:

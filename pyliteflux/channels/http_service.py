@@ -15,8 +15,8 @@ from ..endpoint import Peer
 from ..headers import date_field
 from ..protocol.http_head import HttpLimits
 from ..protocol.http_response import Heads
-from .channel import Service
 from .http_intake import Bodies, Intake
+from .service import Service
 
 
 class HttpService(Service):

@@ -613,7 +613,7 @@ class MessageChannel(PushedChannel):
         elif state is HANDLING:
             self._on_handling_timeout()
         elif state is CLOSING:
-            self._end_closing()
+            self.end_closing()
 
     def _on_silence(self) -> None:
         """Nothing has come for long: is the client still there, and has it been idle too long?"""

@@ -24,8 +24,8 @@ from ..protocol.framers import Framing
 from ..protocol.message import Wrap, encode_answer, encode_error, encode_item
 from ..push.hooks import HookCalls
 from ..sparing import Sparing
-from .channel import Service
 from .journal import DETAIL_LIMIT
+from .service import Service
 
 # The most that is read from a TCP client in one turn, in bytes: 64 KiB of nothing but brackets
 # are some 30 ms of framing, and it is the others' turn before that.

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..channels.channel import Service
+from ..channels.service import Service
 from ..config import Config
 from ..endpoint import Endpoint
 from ..reactor.acceptor import listen_on
