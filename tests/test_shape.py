@@ -20,7 +20,7 @@ MOST_CODE = 15300
 LONG_MODULE = 450
 LONG_MODULES: dict[str, int] = {
     "channels/channel.py": 475,
-    "channels/http_channel.py": 640,
+    "channels/http_channel.py": 635,
     "channels/message_channel.py": 720,
     "server/server.py": 545,
 }

@@ -8,7 +8,7 @@ Chapter: docs/life-of-a-request.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, ClassVar
 
@@ -38,15 +38,21 @@ class State(Word):
     """Whose turn it is. `docs/architecture.md` draws the moves."""
 
     IDLE = "between requests, no byte of the next"
-    RECEIVING = "part of a request is here"
+    GREETING = "on_connect has the turn; what the client sends waits"
+    HEAD = "part of a head is here"
+    BODY = "a body arrives, and is kept until it is whole"
+    RECEIVING = "part of a message is here"
     HANDLING = "a handler has the turn; later bytes wait unparsed, up to a limit"
+    STREAMING = "a response is produced while it is sent"
     SENDING = "the response is not fully with the kernel"
     CLOSING = "last bytes go out, then FIN, then we drain a little"
     CLOSED = "final"
 
 
-IDLE, RECEIVING, HANDLING = State.IDLE, State.RECEIVING, State.HANDLING
+IDLE, GREETING, HEAD, BODY = State.IDLE, State.GREETING, State.HEAD, State.BODY
+RECEIVING, HANDLING, STREAMING = State.RECEIVING, State.HANDLING, State.STREAMING
 SENDING, CLOSING, CLOSED = State.SENDING, State.CLOSING, State.CLOSED
+LISTENING = (IDLE, HEAD, BODY, RECEIVING)  # The peer has the turn.
 
 
 # While the server stops: how long a connection between requests is listened to, counted from its
@@ -85,6 +91,7 @@ class Channel:
 
     protocol: ClassVar[str]
     asks: ClassVar[Kind]  # What a request is called here.
+    deadlines: ClassVar[Mapping[State, Callable[[Any], None]]]  # What happens when one passes.
     may_refuse: ClassVar[bool]  # Is there an answer that says that no worker is free?
     # Each protocol says which service and which request are its own.
     _service: Service
@@ -186,8 +193,8 @@ class Channel:
         raise NotImplementedError
 
     def on_deadline(self) -> None:
-        """The deadline has passed."""
-        raise NotImplementedError
+        """The deadline of the current state has passed."""
+        self.deadlines[self.state](self)
 
     @property
     def queued(self) -> int:
@@ -227,7 +234,7 @@ class Channel:
     def _continue(self) -> None:
         """Go on where `_continue_later` left off."""
         self._will_continue = False
-        if self.state is IDLE or self.state is RECEIVING:
+        if self.state in LISTENING:
             self._advance()
 
     def congested(self) -> None:

@@ -31,7 +31,19 @@ from ..reactor.transport import Transport
 from ..statuses import METHODS, phrase
 from ..why import CloseReason
 from ..word import before
-from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, Channel, State
+from .channel import (
+    BODY,
+    CLOSED,
+    CLOSING,
+    HANDLING,
+    HEAD,
+    IDLE,
+    LISTENING,
+    SENDING,
+    STREAMING,
+    Channel,
+    State,
+)
 from .event_feed import EventFeed, TopicFeed
 from .http_intake import BUDGET, LAGGING, Intake
 from .http_reply import JOIN_LIMIT, Rest, make_reply, plain_error
@@ -46,15 +58,18 @@ _TURN = range(REQUESTS_PER_TURN)  # Made once, not per request.
 
 
 NEXT = {
-    IDLE: {RECEIVING, HANDLING, CLOSING, CLOSED},
-    RECEIVING: {HANDLING, CLOSING, CLOSED},
+    IDLE: {HEAD, BODY, HANDLING, CLOSING, CLOSED},
+    HEAD: {BODY, HANDLING, CLOSING, CLOSED},
+    BODY: {HANDLING, CLOSING, CLOSED},
     HANDLING: {SENDING, CLOSED},
-    SENDING: {IDLE, CLOSING, CLOSED},
+    SENDING: {IDLE, STREAMING, CLOSING, CLOSED},
+    STREAMING: {SENDING, CLOSING, CLOSED},
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
-# The three moves of each request are checked in place, against the states they may come from:
+# The moves of each request are checked in place, against the states they may come from:
 # a call, or a look-up in the table, costs more than the check.
+_BEFORE_BODY = before(NEXT, BODY)
 _BEFORE_HANDLING = before(NEXT, HANDLING)
 _BEFORE_SENDING = before(NEXT, SENDING)
 _BEFORE_IDLE = before(NEXT, IDLE)
@@ -117,7 +132,7 @@ class HttpChannel(Channel):
         http = self._http
         http.receive_data(data)
         if not self._will_continue:
-            if self.state is IDLE or self.state is RECEIVING:
+            if self.state in LISTENING:
                 self._advance()
                 return
             if self._intake.stream is not None:
@@ -136,7 +151,7 @@ class HttpChannel(Channel):
         self._http.receive_eof()
         if self._request is not None:
             self._request.gone = True
-        if self.state is IDLE or self.state is RECEIVING or self._intake.stream is not None:
+        if self.state in LISTENING or self._intake.stream is not None:
             if not self._will_continue:  # Else it comes to the end by itself.
                 self._continue()
         elif self._stream is not None:
@@ -145,10 +160,9 @@ class HttpChannel(Channel):
     def flushed(self) -> None:
         """All that was written is with the kernel."""
         if self.state is SENDING:
-            if self._stream is None:
-                self._end_cycle()
-            else:
-                self._stream.go_on()  # Events may wait though it was never congested.
+            self._end_cycle()
+        elif self._stream is not None:
+            self._stream.go_on()  # Events may wait though it was never congested.
         elif self.state is CLOSING:
             self._await_fin()
 
@@ -195,7 +209,7 @@ class HttpChannel(Channel):
 
     def _continue_later(self) -> None:
         self._bound_buffer()  # Or we would read faster than we answer.
-        if self._intake.body is not None or self._intake.stream is not None:
+        if self.state is BODY or self._intake.stream is not None:
             # It is our turn to be slow: the peer is not late with what we have not looked at.
             service = self._service
             self.deadline = service.reactor.now + service.config.body_timeout
@@ -231,13 +245,13 @@ class HttpChannel(Channel):
         if http.state is PEER_IS_DONE:
             self._close(CloseReason.PEER_CLOSED)
             return
-        if self._intake.body is not None:
+        if self.state is BODY:
             if self._intake.is_trickling(now, config.body_timeout, config.min_body_rate):
-                self._on_receive_timeout()
+                self._on_late_body()
                 return
             self.deadline = now + config.body_timeout
         elif self.state is IDLE and http.buffered:
-            self._move(RECEIVING)
+            self._move(HEAD)
             self.note(Kind.PARTIAL, f"{http.buffered} bytes of a head")
             # The first head's deadline runs from the accept, or a silent client and a slow
             # one could add their times up.
@@ -264,7 +278,7 @@ class HttpChannel(Channel):
             self.address,
             head.path,
             head.query,
-            head.host or self._own_host(),
+            head.host or service.host_of(self._transport),
             head.version,
             params,
             service.app,
@@ -279,8 +293,6 @@ class HttpChannel(Channel):
         http, intake = self._http, self._intake
         if intake is service.no_intake:
             intake = self._intake = Intake(service.bodies)
-        if self.state is IDLE:
-            self._move(RECEIVING)
         intake.began = service.reactor.now
         if route.max_body is not None:
             http.body_limit = route.max_body
@@ -302,18 +314,10 @@ class HttpChannel(Channel):
             if intake.stream is not None:  # Else it was refused: no worker is free.
                 self._feed_stream()
             return True
+        assert self.state in _BEFORE_BODY, self.state
+        self.state = BODY
         intake.body = b""
         return False
-
-    def _own_host(self) -> str:
-        """Return the host that a client has asked which names none: the address it came to.
-
-        HTTP/1.0 has no Host, and 1.1 may leave it empty. RFC 9112 section 3.3 lets a server
-        fill in what the connection says.
-        """
-        here = self._transport.local_address or self._service.address
-        assert here is not None  # Who is here has come to a port.
-        return here.netloc.removesuffix(":80")
 
     def _options_of_server(self, head: RequestHead) -> None:
         """OPTIONS *: what this server can do at all (RFC 9110 section 9.3.7)."""
@@ -476,7 +480,7 @@ class HttpChannel(Channel):
     @property
     def body_began(self) -> float | None:
         """When the body that is arriving began; None where none is."""
-        return None if self._intake.body is None else self._intake.began
+        return self._intake.began if self.state is BODY else None
 
     def refuse_body(self) -> None:
         """All bodies together take more memory than they may: this one is given up."""
@@ -530,6 +534,7 @@ class HttpChannel(Channel):
         else:
             kind = EventFeed if response.topic is None else TopicFeed
             self._stream = kind(self, service, request, response, rest)
+        self._move(STREAMING)
         self.deadline = self._stream.beat()
         self._stream.start()
         if request.gone and self._stream is not None:
@@ -558,34 +563,29 @@ class HttpChannel(Channel):
             if not stream.is_framed:
                 self._transport.abort(CloseReason.STREAM_FAILED)
                 return
+        self._move(SENDING)
         if self._transport.size == 0:
             self._end_cycle()
 
     # --- the end
 
-    def on_deadline(self) -> None:
-        """The deadline of the current state has passed."""
-        state = self.state
-        if state is IDLE:
-            self.note(Kind.DEADLINE, "keep_alive_timeout" if self._requests else "header_timeout")
-            self._close(CloseReason.IDLE_TIMEOUT)
-        elif state is RECEIVING:
-            self._on_receive_timeout()
-        elif state is HANDLING:
-            self._on_handling_timeout()
-        elif state is SENDING:
-            # Only event streams have one here: time for a comment, perhaps.
-            self.deadline = inf if self._stream is None else self._stream.beat()
-        elif state is CLOSING:
-            self.end_closing()
+    def _on_silence(self) -> None:
+        self.note(Kind.DEADLINE, "keep_alive_timeout" if self._requests else "header_timeout")
+        self._close(CloseReason.IDLE_TIMEOUT)
 
-    def _on_receive_timeout(self) -> None:
-        if self._request is None:
-            self.note(Kind.DEADLINE, "header_timeout")
-        else:
-            text = f"body_timeout or min_body_rate, {self._intake.size} bytes of the body are here"
-            self.note(Kind.DEADLINE, text)
+    def _on_late_head(self) -> None:
+        self.note(Kind.DEADLINE, "header_timeout")
         self._refuse(RequestTimeout("the request did not arrive in time"))
+
+    def _on_late_body(self) -> None:
+        text = f"body_timeout or min_body_rate, {self._intake.size} bytes of the body are here"
+        self.note(Kind.DEADLINE, text)
+        self._refuse(RequestTimeout("the request did not arrive in time"))
+
+    def _on_heartbeat(self) -> None:
+        """Only event streams have a deadline here: time for a comment, perhaps."""
+        assert self._stream is not None
+        self.deadline = self._stream.beat()
 
     def _on_handling_timeout(self) -> None:
         stream = self._intake.stream
@@ -604,6 +604,15 @@ class HttpChannel(Channel):
         self._tell_answer(request, 504, self._sent)
         # Now that it is answered: `on_finish` waits until the handler has returned.
         self._await_overdue(request)
+
+    deadlines = {
+        IDLE: _on_silence,
+        HEAD: _on_late_head,
+        BODY: _on_late_body,
+        HANDLING: _on_handling_timeout,
+        STREAMING: _on_heartbeat,
+        CLOSING: Channel.end_closing,
+    }
 
     def shutdown(self) -> None:
         """Beside what all do: an event stream, which has no end, is ended."""

@@ -15,6 +15,7 @@ from ..endpoint import Peer
 from ..headers import date_field
 from ..protocol.http_head import HttpLimits
 from ..protocol.http_response import Heads
+from ..reactor.transport import Transport
 from .http_intake import Bodies, Intake
 from .service import Service
 
@@ -41,6 +42,16 @@ class HttpService(Service):
             self._heads = Heads(f"Date: {date_field(time.gmtime(wall))}\r\n")
             self._heads_expire = self.reactor.now + 1 - wall % 1
         return self._heads
+
+    def host_of(self, transport: Transport) -> str:
+        """Return the host that a client has asked which names none: the address it came to.
+
+        HTTP/1.0 has no Host, and 1.1 may leave it empty. RFC 9112 section 3.3 lets a server
+        fill in what the connection says.
+        """
+        here = transport.local_address or self.address
+        assert here is not None
+        return here.netloc.removesuffix(":80")
 
     def unread_request(self, method: str, target: str, peer: Peer) -> HTTPRequest:
         """Return what stands for a request that the app never sees, in the access log."""

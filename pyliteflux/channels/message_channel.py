@@ -37,7 +37,18 @@ from ..reactor.life import READING
 from ..reactor.transport import Transport
 from ..why import CloseReason
 from ..word import before
-from .channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING, State
+from .channel import (
+    CLOSED,
+    CLOSING,
+    GREETING,
+    HANDLING,
+    IDLE,
+    LISTENING,
+    RECEIVING,
+    SENDING,
+    STREAMING,
+    State,
+)
 from .decoding import DECODED_HERE, SLOW, Undecoded, decode_whole
 from .journal import DETAIL_LIMIT, MESSAGE, Kind
 from .lookahead import LookAhead, Said
@@ -53,14 +64,18 @@ FIRST_MESSAGE_TIMEOUT = 60.0
 
 
 NEXT = {
-    IDLE: {RECEIVING, HANDLING, SENDING, CLOSING, CLOSED},
+    IDLE: {GREETING, RECEIVING, HANDLING, SENDING, CLOSING, CLOSED},
+    GREETING: {IDLE, CLOSING, CLOSED},
     RECEIVING: {IDLE, HANDLING, SENDING, CLOSING, CLOSED},
-    HANDLING: {IDLE, SENDING, CLOSING, CLOSED},
+    HANDLING: {IDLE, STREAMING, SENDING, CLOSING, CLOSED},
+    STREAMING: {SENDING, CLOSING, CLOSED},
     SENDING: {IDLE, CLOSING, CLOSED},
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
 # The two moves of each message are checked in place, as in HttpChannel.
+# What comes meanwhile waits, but for the signals.
+_AT_WORK = (GREETING, HANDLING, STREAMING, SENDING)
 _BEFORE_HANDLING = before(NEXT, HANDLING)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
@@ -151,18 +166,17 @@ class MessageChannel(PushedChannel):
         self._heard = self._service.reactor.now
         self._pinged = False
         self._framer.receive_data(data)
-        state = self.state
-        if not self._will_continue and (state is IDLE or state is RECEIVING):
+        if not self._will_continue and self.state in LISTENING:
             self._advance()
         else:
             self._look_ahead()
 
     def _look_ahead(self) -> None:
         """A message, or on_connect, is at work: heed the signals behind it. All else waits."""
-        request, state = self._request, self.state
+        request = self._request
         # What is not decoded yet may say that what follows is cut in another way.
         may_look = self._undecoded is None and (request is None or request.route.framing is None)
-        if may_look and (state is HANDLING or state is SENDING):
+        if may_look and self.state in _AT_WORK:
             if self._ahead is None:
                 service = self._service
                 self._ahead = LookAhead(service.changes_framing, service.max_depth)
@@ -185,7 +199,7 @@ class MessageChannel(PushedChannel):
         self._framer.receive_eof()
         if self._request is not None:
             self._request.gone = True
-        if not self._will_continue and (self.state is IDLE or self.state is RECEIVING):
+        if not self._will_continue and self.state in LISTENING:
             self._advance()
 
     def flushed(self) -> None:
@@ -193,7 +207,7 @@ class MessageChannel(PushedChannel):
         state = self.state
         if state is CLOSING:
             self._await_fin()
-        elif state is SENDING or self._pushes is not None:
+        elif state is SENDING or state is STREAMING or self._pushes is not None:
             self._go_on()
 
     def drained(self) -> None:
@@ -205,24 +219,23 @@ class MessageChannel(PushedChannel):
         """There is room again: for pushes first, then for a stream or the next message."""
         if self._pushes is not None:
             self._send_waiting()
-        if self.state is SENDING:
-            if self._pull is not None:
-                self._pull.go_on()
-            elif not self._transport.is_congested:
-                # Not at once: it may be a push that has made the room, and the next message
-                # would be handled in the middle of what is being told to all.
-                self._continue_later()
+        if self._pull is not None:
+            self._pull.go_on()
+        elif self.state is SENDING and not self._transport.is_congested:
+            # Not at once: it may be a push that has made the room, and the next message
+            # would be handled in the middle of what is being told to all.
+            self._continue_later()
 
     def _continue_later(self) -> None:
         self._bound_buffer()  # Or we would read faster than we answer.
         super()._continue_later()
 
     def _continue(self) -> None:
-        if self.state is not HANDLING and self.state is not SENDING:
+        if self.state not in _AT_WORK:
             super()._continue()
             return
         self._will_continue = False
-        if self.state is SENDING and self._pull is None and not self._transport.is_congested:
+        if self.state is SENDING and not self._transport.is_congested:
             self._end_cycle()
         elif self._framer.buffered:
             self._look_ahead()
@@ -255,7 +268,7 @@ class MessageChannel(PushedChannel):
                 if not self._receive_one():
                     return
                 state = self.state
-                if state is not IDLE and state is not RECEIVING:
+                if state not in LISTENING:
                     if self._framer.buffered and state is not CLOSED and state is not CLOSING:
                         self._look_ahead()
                     return
@@ -486,7 +499,7 @@ class MessageChannel(PushedChannel):
             log.error("a worker could not handle %r: %r", request, answer)
             request.new_framing = None
             request.response_status = 500
-            answer = self._error("Internal Server Error", "internal", request)
+            answer = self._service.error_answer("Internal Server Error", "internal", request)
         self._sent = size = len(answer)
         self._note_answer(MESSAGE, request.response_status, size)
         if request.new_framing is None:
@@ -497,12 +510,6 @@ class MessageChannel(PushedChannel):
             self._move(SENDING)
         else:
             self._end_cycle()
-
-    def _error(self, text: str, code: str, request: TCPRequest) -> bytes:
-        """Return an error as the answer to a message; nothing where it is to have none."""
-        if not request.route.answers:
-            return b""
-        return encode_error(text, code, request.data_type, request.message_id, wrap=self._wrap)
 
     def _change_framing(self, answer: bytes, framing: Framing) -> bool:
         """Send the last bytes in the old framing; from here on both sides use the new one.
@@ -523,7 +530,7 @@ class MessageChannel(PushedChannel):
     def _start_stream(self, response: StreamResponse, request: TCPRequest) -> None:
         """Send each item of a generator as a message of its own, then one that says "end"."""
         self.note(Kind.STREAM_STARTED)
-        self._move(SENDING)
+        self._move(STREAMING)
         self._sent = 0
         self._pull = StreamPull(
             ItemSource(response, request, self._service.config.json_default),
@@ -543,7 +550,7 @@ class MessageChannel(PushedChannel):
 
     def on_piece(self, data: bytes) -> None:
         """An item of a stream is here, encoded."""
-        if self.state is SENDING:
+        if self.state is STREAMING:
             self._sent += len(data)
             self._transport.write(data)
 
@@ -551,13 +558,16 @@ class MessageChannel(PushedChannel):
         """A stream has no more items, or has failed."""
         self._pull = None
         request = self._request
-        if self.state is not SENDING or request is None:
+        if self.state is not STREAMING or request is None:
             return
+        self._move(SENDING)
         self.note(
             Kind.STREAM_ENDED if error is None else Kind.STREAM_FAILED, f"{self._sent} bytes sent"
         )
         if error is not None:
-            self._transport.write(self._error("Internal Server Error", "internal", request))
+            self._transport.write(
+                self._service.error_answer("Internal Server Error", "internal", request)
+            )
         else:
             end = b""
             if request.route.answers:
@@ -602,18 +612,9 @@ class MessageChannel(PushedChannel):
 
     # --- the end
 
-    def on_deadline(self) -> None:
-        """The deadline of the current state has passed."""
-        state = self.state
-        if state is IDLE:
-            self._on_silence()
-        elif state is RECEIVING:
-            text = "the message did not arrive in time"
-            self._answer_error(MessageTimeout(text, self._framer.data_type), close=True)
-        elif state is HANDLING:
-            self._on_handling_timeout()
-        elif state is CLOSING:
-            self.end_closing()
+    def _on_late_message(self) -> None:
+        text = "the message did not arrive in time"
+        self._answer_error(MessageTimeout(text, self._framer.data_type), close=True)
 
     def _on_silence(self) -> None:
         """Nothing has come for long: is the client still there, and has it been idle too long?"""
@@ -637,7 +638,7 @@ class MessageChannel(PushedChannel):
 
     def greet(self, admit: Callable[[Any], bool], client: Any) -> None:
         """Have on_connect run on a worker; what the client sends meanwhile waits."""
-        self._move(HANDLING)
+        self._move(GREETING)
         self.deadline = self._handler_deadline()
         self._newcomer = client
         self._service.workers.submit(admit, client, self._on_greeted, self.may_refuse)
@@ -646,7 +647,7 @@ class MessageChannel(PushedChannel):
         is_admitted = outcome is True  # Else False, or what has been raised.
         client, self._newcomer = self._newcomer, None
         self._service.on_greeted(self, client, is_admitted)
-        if self.state is not HANDLING:
+        if self.state is not GREETING:
             return
         if not is_admitted:
             self.say_goodbye("refused", "the application refused you", CloseReason.REFUSED)
@@ -657,22 +658,31 @@ class MessageChannel(PushedChannel):
         if self._service.is_stopping:
             self._wind_down()
 
+    def _on_greeting_timeout(self) -> None:
+        timeout = self._service.config.handler_timeout
+        self.note(Kind.DEADLINE, "handler_timeout")
+        log.error("%r: on_connect has not returned after %g s", self, timeout)
+        text = "the application did not admit you in time"
+        self.say_goodbye("refused", text, CloseReason.HANDLER_TIMEOUT)
+
     def _on_handling_timeout(self) -> None:
         request = self._request
-        if request is None:  # Its first message has to wait until on_connect has returned.
-            timeout = self._service.config.handler_timeout
-            self.note(Kind.DEADLINE, "handler_timeout")
-            log.error("%r: on_connect has not returned after %g s", self, timeout)
-            text = "the application did not admit you in time"
-            self.say_goodbye("refused", text, CloseReason.HANDLER_TIMEOUT)
-            return
+        assert request is not None
         self._report_stuck_handler()
         # Closed with it: the handler's own answer, when it comes, must not pass for another's.
-        answer = self._error("Gateway Timeout", "timeout", request)
+        answer = self._service.error_answer("Gateway Timeout", "timeout", request)
         self._transport.write(answer)
         self._tell_answer(request, 504, len(answer))
         self._await_overdue(request)
         self._close(CloseReason.HANDLER_TIMEOUT)
+
+    deadlines = {
+        IDLE: _on_silence,
+        GREETING: _on_greeting_timeout,
+        RECEIVING: _on_late_message,
+        HANDLING: _on_handling_timeout,
+        CLOSING: PushedChannel.end_closing,
+    }
 
     @property
     def idle_since(self) -> float:

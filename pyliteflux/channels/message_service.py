@@ -188,6 +188,12 @@ class MessageService(Service):
                 f", and {more} more before it" if more else "",
             )
 
+    def error_answer(self, text: str, code: str, request: TCPRequest) -> bytes:
+        """Return an error as the answer to a message; nothing where it is to have none."""
+        if not request.route.answers:
+            return b""
+        return encode_error(text, code, request.data_type, request.message_id, wrap=request.wrap)
+
     def handle(
         self, request: TCPRequest, ask: Callable[[TCPRequest], Any] | None = None
     ) -> bytes | StreamResponse:

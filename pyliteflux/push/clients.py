@@ -42,7 +42,7 @@ class Client:
 
     @property
     def state(self) -> str:
-        """What its connection is doing: "IDLE", "RECEIVING", "HANDLING" ..."""
+        """What its connection is doing: "IDLE", "GREETING", "HANDLING" ..."""
         return self._channel.state.name
 
     @property

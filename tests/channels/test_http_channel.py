@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-from pyliteflux import HTTPJSONResponse, Router, StreamResponse
+from pyliteflux import EventStream, HTTPJSONResponse, Router, StreamResponse
 from pyliteflux.app.pipeline import Pipeline
 from pyliteflux.channels.channel import (
+    BODY,
     CLOSED,
     CLOSING,
     HANDLING,
+    HEAD,
     IDLE,
-    RECEIVING,
     SENDING,
     STOP_PATIENCE,
+    STREAMING,
     State,
 )
 from pyliteflux.channels.http_channel import NEXT, REQUESTS_PER_TURN, HttpChannel
@@ -126,11 +128,11 @@ class Moves(ChannelCase):
         for old, new in self.moves:
             self.assertIn(new, NEXT[old])
 
-    def test_idle_to_receiving(self) -> None:
+    def test_idle_to_head(self) -> None:
         simulation = self.simulate()
         peer = self.ask(simulation, b"GET / HT")
-        self.expect(IDLE, RECEIVING)
-        self.assertIs(simulation.channel(peer).state, RECEIVING)
+        self.expect(IDLE, HEAD)
+        self.assertIs(simulation.channel(peer).state, HEAD)
 
     def test_idle_to_handling(self) -> None:
         simulation = self.simulate()
@@ -155,29 +157,63 @@ class Moves(ChannelCase):
         self.expect(IDLE, CLOSED)
         self.assertTrue(peer.is_over)
 
-    def test_receiving_to_handling(self) -> None:
+    def test_head_to_handling(self) -> None:
         simulation = self.simulate()
         peer = self.ask(simulation, get("/")[:-1])
         peer.send(b"\n")
         simulation.settle()
-        self.expect(RECEIVING, HANDLING)
+        self.expect(HEAD, HANDLING)
         self.assertEqual(statuses(peer.take()), [200])
 
-    def test_receiving_to_closing(self) -> None:
+    def test_head_to_closing(self) -> None:
         simulation = self.simulate()
         peer = self.ask(simulation, b"GET / HT")
         peer.send(b"\0\r\n\r\n")
         simulation.settle()
-        self.expect(RECEIVING, CLOSING)
+        self.expect(HEAD, CLOSING)
         self.assertEqual(statuses(peer.take()), [400])
         self.assertTrue(peer.saw_fin)
 
-    def test_receiving_to_closed(self) -> None:
+    def test_head_to_closed(self) -> None:
+        simulation = self.simulate()
+        self.ask(simulation, b"GET / HT").reset()
+        simulation.settle()
+        self.expect(HEAD, CLOSED)
+
+    def test_idle_to_body(self) -> None:
+        simulation = self.simulate()
+        peer = self.ask(simulation, post("/", 10, b"12345"))
+        self.expect(IDLE, BODY)
+        self.assertIs(simulation.channel(peer).state, BODY)
+
+    def test_head_to_body(self) -> None:
+        simulation = self.simulate()
+        peer = self.ask(simulation, post("/", 10)[:-1])
+        peer.send(b"\n")
+        simulation.settle()
+        self.expect(HEAD, BODY)
+
+    def test_body_to_handling(self) -> None:
+        simulation = self.simulate()
+        peer = self.ask(simulation, post("/", 10, b"12345"))
+        peer.send(b"67890")
+        simulation.settle()
+        self.expect(BODY, HANDLING)
+        self.assertEqual(statuses(peer.take()), [200])
+
+    def test_body_to_closing(self) -> None:
+        """Over max_buffered_bodies nobody is asked any more: it is told so, and closed."""
+        simulation = self.simulate(max_buffered_bodies=3)
+        peer = self.ask(simulation, post("/", 10, b"12345"))
+        self.expect(BODY, CLOSING)
+        self.assertEqual(statuses(peer.take()), [503])
+
+    def test_body_to_closed(self) -> None:
         simulation = self.simulate()
         peer = self.ask(simulation, post("/", 10, b"12345"))
         peer.reset()
         simulation.settle()
-        self.expect(RECEIVING, CLOSED)
+        self.expect(BODY, CLOSED)
         self.assertEqual(self.requests, [])
 
     def test_handling_to_sending(self) -> None:
@@ -215,6 +251,41 @@ class Moves(ChannelCase):
         peer.reset()
         simulation.settle()
         self.expect(SENDING, CLOSED)
+
+    def test_sending_to_streaming(self) -> None:
+        simulation = self.simulate()
+        peer = self.ask(simulation, get("/stream"), capacity=1000)
+        self.expect(SENDING, STREAMING)
+        self.assertIs(simulation.channel(peer).state, STREAMING)
+
+    def test_streaming_to_sending(self) -> None:
+        simulation = self.simulate()
+        peer = self.ask(simulation, get("/stream"), capacity=1000)
+        while peer.take():
+            simulation.settle()
+        self.expect(STREAMING, SENDING)
+        self.assertIs(simulation.channel(peer).state, IDLE)
+
+    def test_streaming_to_closing(self) -> None:
+        """Who does not keep up with a topic is told so, where that is its policy, and closed."""
+
+        @self.router.register("/topic")
+        def topic(request: Any) -> EventStream:
+            return EventStream("news")
+
+        simulation = self.simulate(event_buffer=1000, slow_client_policy="disconnect")
+        self.ask(simulation, get("/topic"), capacity=100)
+        for _ in range(40):
+            simulation.server.publish("news", "x" * 50)
+        simulation.settle()
+        self.expect(STREAMING, CLOSING)
+
+    def test_streaming_to_closed(self) -> None:
+        simulation = self.simulate()
+        self.ask(simulation, get("/stream"), capacity=1000).reset()
+        simulation.settle()
+        self.expect(STREAMING, CLOSED)
+        self.assertEqual(self.closed, ["stream"])
 
     def test_closing_to_closed(self) -> None:
         simulation = self.simulate()

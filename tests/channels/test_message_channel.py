@@ -16,11 +16,13 @@ from pyliteflux import Router
 from pyliteflux.channels.channel import (
     CLOSED,
     CLOSING,
+    GREETING,
     HANDLING,
     IDLE,
     RECEIVING,
     SENDING,
     STOP_PATIENCE,
+    STREAMING,
     State,
 )
 from pyliteflux.channels.message_channel import (
@@ -231,11 +233,69 @@ class Moves(ChannelCase):
 
     def test_sending_to_closed(self) -> None:
         simulation = self.simulate()
-        peer = self.tell(simulation, b"stream\n", capacity=1000)
+        peer = self.tell(simulation, b"big\n", capacity=1000)
         peer.reset()
         simulation.settle()
         self.expect(SENDING, CLOSED)
+
+    def test_handling_to_streaming(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b"stream\n", capacity=1000)
+        self.expect(HANDLING, STREAMING)
+        self.assertIs(simulation.channel(peer).state, STREAMING)
+
+    def test_streaming_to_sending(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b"stream\n", capacity=1000)
+        while peer.take():
+            simulation.settle()
+        self.expect(STREAMING, SENDING)
+        self.assertIs(simulation.channel(peer).state, IDLE)
+
+    def test_streaming_to_closing(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b"stream\n", capacity=1000)
+        simulation.channel(peer).disconnect("enough")
+        simulation.settle()
+        self.expect(STREAMING, CLOSING)
         self.assertEqual(self.closed, ["stream"])
+
+    def test_streaming_to_closed(self) -> None:
+        simulation = self.simulate()
+        peer = self.tell(simulation, b"stream\n", capacity=1000)
+        peer.reset()
+        simulation.settle()
+        self.expect(STREAMING, CLOSED)
+        self.assertEqual(self.closed, ["stream"])
+
+    def greeted(self, is_admitted: bool, jobs: bool = True) -> tuple[Simulation, Peer]:
+        """Return a client whose on_connect answers so; it runs if `jobs` do."""
+        simulation = self.simulate()
+        simulation.server.on_connect(lambda client: is_admitted)
+        peer = simulation.tcp()
+        simulation.settle(jobs=jobs)
+        return simulation, peer
+
+    def test_idle_to_greeting(self) -> None:
+        simulation, peer = self.greeted(True, jobs=False)
+        self.expect(IDLE, GREETING)
+        self.assertIs(simulation.channel(peer).state, GREETING)
+
+    def test_greeting_to_idle(self) -> None:
+        simulation, peer = self.greeted(True)
+        self.expect(GREETING, IDLE)
+        self.assertIs(simulation.channel(peer).state, IDLE)
+
+    def test_greeting_to_closing(self) -> None:
+        simulation, peer = self.greeted(False)
+        self.expect(GREETING, CLOSING)
+        self.assertTrue(peer.saw_fin)
+
+    def test_greeting_to_closed(self) -> None:
+        simulation, peer = self.greeted(True, jobs=False)
+        peer.reset()
+        simulation.settle()
+        self.expect(GREETING, CLOSED)
 
     def test_closing_to_closed(self) -> None:
         simulation = self.simulate(tcp_keep_alive=False)

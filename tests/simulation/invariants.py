@@ -12,7 +12,16 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from pyliteflux.channels.channel import CLOSED, CLOSING, HANDLING, IDLE, RECEIVING, SENDING
+from pyliteflux.channels.channel import (
+    BODY,
+    CLOSED,
+    CLOSING,
+    GREETING,
+    HANDLING,
+    HEAD,
+    IDLE,
+    LISTENING,
+)
 from pyliteflux.channels.http_channel import HttpChannel
 from pyliteflux.reactor.life import ENDED
 from pyliteflux.reactor.loop import READ, WRITE
@@ -99,7 +108,7 @@ def _check_memory(world: World, channel: Any) -> None:
     if channel_is_http(channel):
         buffered = channel._http.buffered
         most = 2 * settings["recv_size"]
-        if channel.state in (HANDLING, SENDING, IDLE) and buffered > most:
+        if channel.state is not BODY and channel.state not in (HEAD, CLOSING) and buffered > most:
             world.violate("memory", f"{name_of(world, channel)}: {buffered} bytes not parsed")
         stream = channel._intake.stream
         if stream is not None and stream._size > world.plan.body_high + 2 * settings["recv_size"]:
@@ -129,7 +138,7 @@ def _check_interest(world: World, channel: Any) -> None:
             f"{name_of(world, channel)}: {transport.size} bytes wait, WRITE is "
             f"{'watched' if watched & WRITE else 'not watched'}",
         )
-    if channel.state in (IDLE, RECEIVING) and not watched & READ:
+    if channel.state in LISTENING and not watched & READ:
         # It may wait for its next share of a turn, or for what must be given back first.
         waits = channel._will_continue or world.reactor._ready
         if transport.input is not ENDED and not waits:
@@ -143,10 +152,10 @@ def _check_deadline(world: World, channel: Any) -> None:
     if state is CLOSED:
         world.violate("deadlines", f"{name} is closed and still counted")
     needs_one = (
-        state is RECEIVING
+        (state in LISTENING and state is not IDLE)
         or (state is IDLE and (is_http or not channel.is_long_lived))
         or (state is IDLE and settings["tcp_idle_timeout"] > 0)
-        or (state is HANDLING and settings["handler_timeout"] > 0 and not is_http)
+        or (state in (GREETING, HANDLING) and settings["handler_timeout"] > 0 and not is_http)
         or (state is CLOSING and channel.transport.fin_is_sent)
     )
     if needs_one and not isfinite(deadline):
