@@ -15,6 +15,10 @@ from tests.fakes import Simulation
 from tests.support import captured_logs
 
 
+def nobody_is_told(*news: object) -> None:
+    """No hook is here."""
+
+
 class Reactor:
     """Takes calls, and makes them when told to."""
 
@@ -74,12 +78,12 @@ class WhileNothingRuns(DeskCase):
             self.assertFalse(self.desk.disconnect("a:1"))
             ack: Any = self.desk.push_message("x", "a:1", ack=True)
             self.assertEqual(ack.state, GONE)
-            self.desk.begin(self.reactor)
+            self.desk.begin(self.reactor, nobody_is_told)
             self.desk.end()
         self.assertEqual(self.reactor.calls, [])
 
     def test_a_reactor_that_has_just_ended_takes_nothing_and_nobody_fails(self) -> None:
-        self.desk.begin(self.reactor)
+        self.desk.begin(self.reactor, nobody_is_told)
         self.enter()
         self.reactor.is_closed = True
         self.assertEqual(self.desk.push_message("x"), 0)
@@ -92,7 +96,7 @@ class WhileNothingRuns(DeskCase):
         self.config.update(push_backlog_bytes=1000)
         self.enter()
         for _ in range(3):
-            self.desk.begin(Reactor())  # type: ignore[arg-type]
+            self.desk.begin(Reactor(), nobody_is_told)  # type: ignore[arg-type]
             self.assertEqual(self.desk.push_message("x" * 900), 1)
             self.desk.end()
 
@@ -110,7 +114,7 @@ class WhileNothingRuns(DeskCase):
 class WhileARunLasts(DeskCase):
     def setUp(self) -> None:
         super().setUp()
-        self.desk.begin(self.reactor)
+        self.desk.begin(self.reactor, nobody_is_told)
 
     def test_nothing_is_delivered_by_who_pushes(self) -> None:
         self.enter("a:1")
