@@ -20,6 +20,7 @@ UPLOAD = (
 ERROR = "behind the error line comes your FIN, and only then is the rest thrown away"
 PATIENT = "a slow client needs a moment to end what it was sending: two seconds, not none"
 DEAF = "behind your last word nothing is answered: not a line, not a second error"
+LOOP = "waiting for the end of one client is a state of this client, and not a place of the loop"
 BOUNDED = "two seconds are the limit: a deadline that each byte renews is none"
 SILENT = "a deadline comes without an event: select() needs a timeout"
 CHEAP = "throwing bytes away, or waiting for a deadline, is no reason to spin"
@@ -81,6 +82,12 @@ def check_deaf(server):
         got = client.read(100, silence=0.05)
         if got or client.is_refused or client.ended != "<closed>":
             raise Failure(DEAF, tr("that they are read"), client.seen(got), client.sent)
+
+
+def check_neighbour(server):
+    """two that do not close, and a neighbour who asks"""
+    with refused(server), refused(server):
+        asks(server, LOOP)
 
 
 def check_bounded(server):

@@ -44,6 +44,13 @@ WRONG = {
             "            self.say(b'error: too long\\n')\n            self.lines = Lines()\n            self.reason",
         ),
     ),
+    "lingers_in_the_loop": (
+        "neighbour",
+        (
+            "            self.client.shutdown(socket.SHUT_WR)\n",
+            "            self.client.shutdown(socket.SHUT_WR)\n            self.client.settimeout(2)\n            end = time.monotonic() + 2\n            while time.monotonic() < end and self.client.recv(65536):\n                pass\n            self.has_finished = True\n",
+        ),
+    ),
     "drains_for_ever": (
         "bounded",
         (
