@@ -484,12 +484,12 @@ class Program:
 
         return self._sum(of)
 
-    def must_rest(self, so: str) -> None:
+    def must_rest(self, so: str, quarters: int = 6) -> None:
         """Fail unless it sleeps: nearly always, and with few wake-ups. On a busy machine it may
-        still have to do what came before, so it has six quarters of a second, and rests in two."""
+        still have to do what came before, so it has some quarters of a second, and rests in two."""
         needs_proc()
         rested = 0
-        for _ in range(6):
+        for _ in range(quarters):
             awake, wakes, since = self._awake_seconds(), self.wakes(), time.monotonic()
             time.sleep(0.25)
             passed = time.monotonic() - since

@@ -111,7 +111,7 @@ def check_silent(server):
     asks(server, SILENT)
     before = server.descriptors_at_rest()
     with refused(server):
-        server.must_rest(CHEAP)
+        server.must_rest(CHEAP, quarters=3)  # Well before the deadline.
         if not lab.wait_until(lambda: server.descriptors() <= before, 6):
             raise Failure(SILENT, tr("an end within {} seconds", 6), tr("it is still open"))
 
