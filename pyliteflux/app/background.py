@@ -101,7 +101,7 @@ class BackgroundTask(Scope):
 
     def cancel(self) -> bool:
         """Keep it from starting. Returns False where it has started, or ended, already."""
-        return self._queue._give_up(self, CANCELLED)
+        return self._queue._move_if_allowed(self, CANCELLED)
 
     def __repr__(self) -> str:
         return f"<BackgroundTask {self.name} {self.state}>"
@@ -180,12 +180,12 @@ class TaskQueue:
                 raise ReactorClosed("the server does not run")
             self._submit(self._run, task)
         except (PoolFull, ReactorClosed) as error:
-            if self._give_up(task, DROPPED):
+            if self._move_if_allowed(task, DROPPED):
                 log.error("task %s was dropped: %s", task.name, error)
 
     def drop(self, tasks: list[BackgroundTask], why: str) -> None:
-        """Give up tasks that have not started, with one log line."""
-        dropped = [task for task in tasks if self._give_up(task, DROPPED)]
+        """Drop tasks that have not started, with one log line."""
+        dropped = [task for task in tasks if self._move_if_allowed(task, DROPPED)]
         if dropped:
             names = ", ".join(task.name for task in dropped[:10])
             more = f" and {len(dropped) - 10} more" if len(dropped) > 10 else ""
@@ -226,7 +226,8 @@ class TaskQueue:
             if task._finished is not None:
                 task._finished.set()
 
-    def _give_up(self, task: BackgroundTask, new: TaskState) -> bool:
+    def _move_if_allowed(self, task: BackgroundTask, new: TaskState) -> bool:
+        """Return False where the task is already past this: running, or at its end."""
         with self._lock:
             if new not in NEXT[task.state]:
                 return False
@@ -296,7 +297,7 @@ class BackgroundTasks:
             self._queue.launch(task)
 
     def drop(self) -> None:
-        """The handler has failed: give up what it added."""
+        """The handler has failed: drop what it added."""
         held, self._held = self._held, None
         if held:
             self._queue.drop(held, "the handler failed")

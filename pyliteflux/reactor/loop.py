@@ -220,7 +220,7 @@ class Reactor:
                 raise
             except BaseException as error:
                 log.exception("event handler %r failed; its connection is closed", handler)
-                self._give_up(handler, error)
+                self._tell_failure(handler, error)
         if self._inbox:
             self._run_queue(self._inbox)
         if self._ready:
@@ -240,7 +240,7 @@ class Reactor:
                     raise
                 except BaseException as error:
                     log.exception("flushing %r failed; its connection is closed", transport)
-                    self._give_up(transport, error)
+                    self._tell_failure(transport, error)
         if self._at_turn_end:
             last, self._at_turn_end = self._at_turn_end, []
             for callback in last:
@@ -275,13 +275,13 @@ class Reactor:
 
     def _on_failed_call(self, callback: Callable[..., object], error: BaseException) -> None:
         log.exception("callback %r failed", callback)
-        self._give_up(getattr(callback, "__self__", None), error)
+        self._tell_failure(getattr(callback, "__self__", None), error)
 
     def _watch_call(self, callback: Callable[..., object]) -> None:
         if self._clock() - self.now > self._slow_turn:
             log.warning("slow up to and including callback %r", callback)
 
-    def _give_up(self, owner: Any, error: BaseException) -> None:
+    def _tell_failure(self, owner: Any, error: BaseException) -> None:
         """Tell whose call has failed: a connection that stopped half-way would hang for ever."""
         on_failure = getattr(owner, "on_failure", None)
         if on_failure is not None:
