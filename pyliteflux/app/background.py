@@ -76,7 +76,7 @@ class BackgroundTask(Scope):
 
     @property
     def name(self) -> str:
-        """What log lines call it: the function's name."""
+        """What log lines call the task: the function's name."""
         try:
             return getattr(self._function, "__qualname__", None) or repr(self._function)
         except KeyboardInterrupt:
@@ -100,7 +100,7 @@ class BackgroundTask(Scope):
         return self._value
 
     def cancel(self) -> bool:
-        """Keep it from starting. Returns False where it has started, or ended, already."""
+        """Keep the task from starting. Returns False where it has started, or ended, already."""
         return self._queue._move_if_allowed(self, CANCELLED)
 
     def __repr__(self) -> str:

@@ -283,7 +283,7 @@ class Pipeline:
                 request.error_code = None
                 new = split_tuple(new, request)
             elif isinstance(new, HTTPResponse):
-                # It replaces all: the status and headers of the old one do not apply to it.
+                # A response replaces all: the status and headers of the old one do not apply to it.
                 request.response_status, request.response_headers = 200, None
                 request.error_code = None
             else:
@@ -347,4 +347,4 @@ def _keep_head(request: Request, old: Any) -> None:
     if isinstance(old, HTTPResponse):
         request.response_headers = old.own_headers
     elif old is None and request.response_status == 204 and request.protocol == "http":
-        request.response_status = 200  # It was one for want of a body.
+        request.response_status = 200  # It was 204 for want of a body.

@@ -127,7 +127,7 @@ class Subscription:
         return data
 
     def confirm(self, id: Any) -> None:
-        """It has taken effect: what comes after this position will come."""
+        """The subscription has taken effect: what comes after this position will come."""
         if not self.is_ours or _parts(self.first)[0] != _parts(id)[0]:
             self.first = id
         self.last = id

@@ -101,7 +101,7 @@ class Reader:
                 self.inherited.append(mine)
                 mine.is_ours = mine.is_live = False
             elif mine not in self.inherited:
-                del self.subscriptions[topic]  # Its caller was a thread of the parent.
+                del self.subscriptions[topic]  # The caller was a thread of the parent.
         if link is not None:
             link.close_copy()
 
@@ -179,7 +179,7 @@ class Reader:
             self._queue.has_taker = True
 
     def disinherit(self, mine: Subscription) -> None:
-        """It is no longer to be asked for again."""
+        """The subscription is no longer to be asked for again."""
         with self.lock:
             if mine in self.inherited:
                 self.inherited.remove(mine)
@@ -407,7 +407,7 @@ class Reader:
     def _acknowledge(self, link: Link, answer: Any) -> bool:
         line = dumps(answer) + b"\n"
         if self.link is not link:
-            return False  # It came by another connection: nobody waits for this any more.
+            return False  # The push came by another connection: nobody waits for this.
         try:
             link.send(line, time.monotonic() + CLOSE_TIMEOUT)
         except OSError:

@@ -32,7 +32,7 @@ class Client:
 
     @property
     def client_id(self) -> str:
-        """Its id, "host:port" (T8)."""
+        """The client's id, "host:port" (T8)."""
         return self._channel.client_id
 
     @property
@@ -42,7 +42,7 @@ class Client:
 
     @property
     def state(self) -> str:
-        """What its connection is doing: "IDLE", "GREETING", "HANDLING" ..."""
+        """What the client's connection is doing: "IDLE", "GREETING", "HANDLING" ..."""
         return self._channel.state.name
 
     @property
@@ -85,7 +85,7 @@ class Client:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What it is subscribed to."""
+        """What the client is subscribed to."""
         return tuple((self._channel.topics or {}).copy())
 
     def push(self, message: Any, **options: Any) -> Any:
@@ -98,7 +98,7 @@ class Client:
 
     @property
     def _id_now(self) -> str:
-        """Its id, or what is nobody's: once it has left, the id may be somebody else's."""
+        """The client's id, or nobody's: once it has left, the id may be somebody else's."""
         return self.client_id if self.is_connected else f"{self.client_id} (has left)"
 
     def __repr__(self) -> str:

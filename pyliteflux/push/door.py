@@ -30,10 +30,10 @@ class Listener(Protocol):
 
     @property
     def client_id(self) -> str:
-        """Who it is: "host:port"."""
+        """The client's id, "host:port"."""
 
     def deliver(self, frame: Announcement, topic: str | None, policy: str) -> None:
-        """Send it, or keep it for later; may end the connection."""
+        """Send the frame, or keep it for later; may end the connection."""
 
     def replay_room(self) -> int:
         """Return how many bytes of missed messages it can be sent at once."""

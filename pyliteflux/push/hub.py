@@ -39,12 +39,12 @@ class Hub:
         return self._make_client(channel)
 
     def admit(self, channel: Door) -> None:
-        """From now on it is one of all."""
+        """From now on the client is one of all."""
         if self._channels.get(channel.client_id) is channel:
             self._clients[channel.client_id] = channel.client
 
     def remove(self, channel: Door) -> None:
-        """It leaves. Its id may belong to somebody else by now: the kernel reuses ports."""
+        """The client leaves. Its id may belong to somebody else by now: the kernel reuses ports."""
         if self._channels.get(channel.client_id) is channel:
             del self._channels[channel.client_id]
             self._clients.pop(channel.client_id, None)
@@ -60,7 +60,7 @@ class Hub:
                 channel.deliver(frame, None, policy)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # It costs this one its connection, nobody the push.
+            except BaseException as error:  # One loses its connection, nobody the push.
                 log.exception("the push to %s failed", one)
                 channel.on_failure(error)
 

@@ -28,7 +28,7 @@ class TimerHandle:
         self._args = args
 
     def cancel(self) -> None:
-        """Never call it. Idempotent; after the call it does nothing."""
+        """Never make the call. Idempotent; after the call it does nothing."""
         self._callback = None
         self._args = ()
 

@@ -39,12 +39,12 @@ class Reception:
                 self._tell_gone(channel)
 
     def on_leaving(self, channel: Door) -> None:
-        """It is told to go, or has gone: it hears nothing any more."""
+        """The client is told to go, or has gone: it hears nothing any more."""
         self._topics.drop(channel)
         self._hub.remove(channel)
 
     def on_left(self, channel: Door) -> None:
-        """Its connection has ended."""
+        """The client's connection has ended."""
         self.on_leaving(channel)
         self._tell_gone(channel)
 
