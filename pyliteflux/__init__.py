@@ -1,7 +1,7 @@
 """PyLiteFlux: an HTTP/1.1 and TCP server in pure Python, to run and to read.
 
-The map: three rooms that do not know each other, two that join them, one run that puts all of
-it together, and a ground that everybody stands on.
+The map: three rooms that do not know each other (reactor, protocol, app), one that joins them for
+each connection, one that puts a whole run together, and a ground that everybody stands on.
 
 ::
 
@@ -13,7 +13,7 @@ it together, and a ground that everybody stands on.
     protocol/    bytes to meaning, without I/O: HTTP/1.1; line, JSON, XML messages
     app/         routes, requests, responses, middlewares, `g`, background tasks
     client/      beside them: the other end of a TCP connection, for programs and the shell
-    errors, config, headers, jsontext, log, word ...: the ground
+    errors, config, headers, endpoint, jsontext, xmltext, log, word ...: the ground
 
 Begin with docs/README.md. Chapter: docs/architecture.md.
 """
