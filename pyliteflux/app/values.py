@@ -46,7 +46,7 @@ def make_response(value: Any, request: Asked | None = None) -> HTTPResponse:
     elif isinstance(value, (dict, list, int, float)) or is_record(value):  # bool is an int
         response = HTTPResponse(dumps(value, stand_in), 200, None, JSON)
     elif isinstance(value, Generator):
-        # The checks of a stream run with the first step: see `begin`. Who makes a StreamResponse himself
+        # Its checks run with the first step: see `begin`. Who makes a StreamResponse himself
         # has the head sent at once.
         response = StreamResponse(value)
         response.is_held = True

@@ -76,7 +76,7 @@ class Ack:
         self._call(callback)
 
     def end(self, state: str, reply: Any = None) -> None:
-        """Decide the ack; what comes later changes nothing. Reactor thread, or before it is shared."""
+        """Decide it; what comes later changes nothing. Reactor thread, or before it is shared."""
         with self._lock:
             if self.state != WAITING:
                 return
