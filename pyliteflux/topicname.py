@@ -18,10 +18,17 @@ MAX_NAME = 256  # Characters of a topic's name. It is part of every message.
 MAX_INFO = 4096
 
 
+class BadTopic(HTTPError, ValueError):
+    """A name that no topic can have: a ValueError to a program, a 400 where a client chose it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(400, text)
+
+
 def check_topic(name: Any) -> str:
     """Return the name of a topic, or of a pattern: with a `*` at the end, all that begin so.
 
-    Raises HTTPError 400 for anything else.
+    Raises BadTopic for anything else.
     """
     if (
         not isinstance(name, str)
@@ -30,10 +37,8 @@ def check_topic(name: Any) -> str:
         or " " in name
         or "*" in name[:-1]
     ):
-        raise HTTPError(
-            400,
-            f"a topic is 1 to {MAX_NAME} printable characters without blanks, "
-            "a '*' only at the end",
+        raise BadTopic(
+            f"a topic is 1 to {MAX_NAME} printable characters without blanks, a '*' only at the end"
         )
     return name
 

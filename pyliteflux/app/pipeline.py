@@ -65,6 +65,8 @@ class Pipeline:
                 response = select(response, request.method, request.headers)
             if response is value or fields is not None:
                 response.seal()
+            if request.has_bg:  # Not asked for by most: `bg` is lazy.
+                request.bg.release()  # Before a generator begins: it may wait for them.
             if response.is_held and request.route.blocking:
                 _begin(response, request)
         except KeyboardInterrupt:
@@ -120,7 +122,9 @@ class Pipeline:
         they add, so that a browser shows this error say, it needs as well.
         """
         request.is_replaced = True
-        for value_of in (self._errors.value_of, self._errors.internal):
+        if request.has_bg:
+            request.bg.drop()  # What was to follow an answer does not follow an error.
+        for value_of in (self._errors.value_of, self._errors.value_of, self._errors.internal):
             what = what_failed(request, error)
             try:
                 value = self._leave(request, chain, value_of(request, error, what))
@@ -129,6 +133,8 @@ class Pipeline:
                 raise
             except BaseException as another:
                 error = another
+                # A layer has spoilt it again: what it puts in the answer's place counts no more.
+                request.keeps_answer = True
         # The user's error handler has spoilt it, and then a layer: this one is ours alone.
         what = what_failed(request, error)
         return make(request, self._errors.internal(request, error, what), can_wait)
@@ -185,6 +191,8 @@ class Pipeline:
             and not request.response_headers
             and request.error_code is None
         ):
+            if request.has_bg:
+                request.bg.release()
             return value  # As most are: there is nothing to put into it.
         try:
             return self._answer(request, value, request.route.blocking)
@@ -197,6 +205,8 @@ class Pipeline:
     def _answer(self, request: TCPRequest, value: Any, can_wait: bool) -> Any:
         """Return what answers a handler's value; can_wait: see `_make`."""
         value = message_answer(request, value)
+        if request.has_bg:
+            request.bg.release()
         if isinstance(value, StreamResponse) and value.is_held and can_wait:
             _begin(value, request)
         return value
@@ -235,8 +245,8 @@ class Pipeline:
             what = what_failed(request, error) if type(value) is tuple else "failed"
             value = self._errors.value_of(request, error, what)
         request.has_returned = True
-        if request.has_bg:  # Not asked for by most: `bg` is lazy.
-            request.bg.drop() if failed else request.bg.release()
+        if failed and request.has_bg:
+            request.bg.drop()
         return self._leave(request, chain, value) if request.entered else value
 
     def _ask(self, request: Request, chain: Chain) -> Any:
@@ -275,7 +285,7 @@ class Pipeline:
                     self._warned_of.add(id(process))
                     log.warning("%s.process_response returned None; the old response is kept", name)
                 new = value
-            if new is value:
+            if new is value or request.keeps_answer:
                 if type(value) is not dict:
                     _agree(request, value, before)
                 return value

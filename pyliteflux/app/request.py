@@ -92,6 +92,7 @@ class Request(Scope):
     # What has become of its answer: an error has replaced it, once its middlewares had begun to
     # see it; the generator of its handler has begun; its client was told of a handler_timeout.
     is_replaced = False
+    keeps_answer = False  # From here on a layer may add fields, and not put another in its place.
     stream_has_begun = False
     has_timed_out = False
     held: Any = None  # A response whose generator is to be begun before anything is sent.

@@ -108,8 +108,8 @@ class ProxyHeadersMiddleware(Middleware):
         return None
 
     def _apply_x_forwarded(self, request: HTTPRequest, headers: Headers) -> None:
-        nodes = (headers.get("x-forwarded-for") or "").split(",")
-        self._find_client(request, [_Hop(node.strip(" \t"), None, None) for node in nodes])
+        nodes = _members(headers.get("x-forwarded-for")) or [""]
+        self._find_client(request, [_Hop(node, None, None) for node in nodes])
         _set_origin(
             request,
             _last(headers, "x-forwarded-proto"),
@@ -164,7 +164,12 @@ def _set_origin(
 
 def _last(headers: Headers, name: str) -> str | None:
     value = headers.get(name)
-    return None if value is None else value.rpartition(",")[2].strip(" \t")
+    return None if value is None else (_members(value) or [""])[-1]
+
+
+def _members(value: str | None) -> list[str]:
+    """Return the members of a list; empty ones count for nothing (RFC 9110 section 5.6.1.2)."""
+    return [member for one in (value or "").split(",") if (member := one.strip(" \t"))]
 
 
 def _parse_address(text: str) -> Address | None:

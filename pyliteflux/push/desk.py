@@ -17,13 +17,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config import Config
-from ..errors import ConfigError, HTTPError, PoolFull, ReactorClosed
+from ..errors import ConfigError, PoolFull, ReactorClosed
 from ..jsontext import dumps
 from ..log import escape
 from ..log import framework as log
 from ..protocol.push import PushFrame
 from ..reactor.loop import Reactor
-from ..topicname import check_topic
+from ..topicname import BadTopic, check_topic
 from .acks import GONE, Ack
 from .burst import Burst
 from .clients import Client
@@ -176,7 +176,7 @@ class PushDesk:
         """Return a topic, or a pattern; with options, say how it is treated."""
         try:
             check_topic(name)
-        except HTTPError as error:
+        except BadTopic as error:
             raise ConfigError(f"topic {name!r}: {error.message}") from None
         if options:
             self.topics.options.update(name, options)
@@ -185,10 +185,10 @@ class PushDesk:
 
 @functools.lru_cache(maxsize=1024)
 def _check_topic(topic: str) -> None:
-    """Raise ValueError for what no topic can be called, patterns among it."""
+    """Raise BadTopic, a ValueError, for what no topic can be called, patterns among it."""
     try:
         check_topic(topic)
-    except HTTPError as error:
-        raise ValueError(f"topic {topic!r}: {error.message}") from None
+    except BadTopic as error:
+        raise BadTopic(f"topic {topic!r}: {error.message}") from None
     if topic.endswith("*"):
-        raise ValueError(f"topic {topic!r} is a pattern: one publishes to a topic")
+        raise BadTopic(f"topic {topic!r} is a pattern: one publishes to a topic")
