@@ -16,6 +16,8 @@ from typing import Any
 
 # Flags of a code object: *args, **kwargs.
 _TAKES_MORE, _TAKES_NAMED = 0x04, 0x08
+# And of one that has not run yet when it has returned: yield; async def, with and without yield.
+_GENERATOR, _ASYNC = 0x20, 0x80 | 0x200
 
 
 def misfit(function: Any, count: int, names: Collection[str] = ()) -> str | None:
@@ -52,13 +54,41 @@ def misfit(function: Any, count: int, names: Collection[str] = ()) -> str | None
     return f"{code_of.__name__}({', '.join((*taken[bound:], *only_named))})"
 
 
-def check_hook(function: Any, what: str, *arguments: str) -> None:
+def is_async(function: Any) -> bool:
+    """Tell whether a call would return a coroutine, of which nothing has run."""
+    function, flags = _flags_of(function)
+    # Python 3.12: `inspect.markcoroutinefunction`.
+    return bool(flags & _ASYNC) or hasattr(function, "_is_coroutine_marker")
+
+
+def check_runs(function: Any, what: str, may_yield: bool = False) -> None:
+    """Raise TypeError for a function of which a call runs nothing: async, or a generator.
+
+    what: it is registered as, for the message. may_yield: what it yields is taken.
+    """
+    if is_async(function):
+        raise TypeError(f"{what} is async: write a plain def, it runs on a worker thread")
+    if not may_yield and _flags_of(function)[1] & _GENERATOR:
+        raise TypeError(f"{what} is a generator, and nobody would take what it yields")
+
+
+def _flags_of(function: Any) -> tuple[Any, int]:
+    """Return the function behind partials and objects that can be called, and its flags."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not isinstance(function, (FunctionType, MethodType, type)):
+        function = getattr(type(function), "__call__", function)  # noqa: B004
+    return function, getattr(getattr(function, "__code__", None), "co_flags", 0)
+
+
+def check_hook(function: Any, what: str, *arguments: str, may_yield: bool = False) -> None:
     """Raise TypeError for a function that cannot be called with these arguments.
 
-    what: it is registered as, for the message.
+    what: it is registered as, for the message. may_yield: as for `check_runs`.
     """
     if not callable(function):
         raise TypeError(f"{what} takes a function, not {function!r}")
+    check_runs(function, what, may_yield)
     written = misfit(function, len(arguments))
     if written is not None:
         name = written.partition("(")[0]

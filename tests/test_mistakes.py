@@ -5,7 +5,9 @@ Contract X1; R2, R7, R8 and C3 are its older cases.
 
 from __future__ import annotations
 
+import functools
 import unittest
+from collections.abc import Callable
 from typing import Any
 
 from pyliteflux import Route, RouteError, Router, Server
@@ -53,15 +55,71 @@ class Paths(unittest.TestCase):
             self.assertIn(repr(path), str(caught.exception))
 
     def test_what_only_looks_like_one_is_a_literal(self) -> None:
-        for path in ("/v1/items:batch", "/a:b", "/:", "/::x", "/:1", "/%3Cid%3E"):
+        for path in ("/v1/items:batch", "/a:b", "/:", "/::x", "/:1", "/%3Cid%3E", "/a%3Fb"):
             with self.subTest(path):
                 router = Router()
                 router.get(path)(handler)
                 self.assertIs(router.resolve("GET", path)[0].handler, handler)
 
+    def test_a_query_in_a_path_is_refused(self) -> None:
+        for path in ("/a?b=1", "/a#b", "/a/{id}/c?d"):
+            with self.subTest(path), self.assertRaisesRegex(RouteError, "query_params"):
+                Router().get(path)(handler)
+
     def test_a_tcp_command_that_is_a_path_is_refused(self) -> None:
         with self.assertRaisesRegex(RouteError, "'/hello' begins with '/'.*write 'hello'"):
             Router().register("/hello", protocol="tcp")
+
+
+def yields(*_: Any) -> Any:
+    yield 1
+
+
+async def later(*_: Any) -> Any:
+    return False
+
+
+class LaterObject:
+    async def __call__(self, *_: Any) -> None: ...
+
+
+class NeverRuns(unittest.TestCase):
+    """X1: a call of an async function, or of a generator, runs nothing, and nobody is told."""
+
+    def expect(self, register: Callable[[Any], Any], may_yield: bool = False) -> None:
+        for function in (later, LaterObject(), functools.partial(later, 1)):
+            with self.subTest(function), self.assertRaisesRegex(TypeError, "async.*plain def"):
+                register(function)
+        if may_yield:
+            register(yields)
+        else:
+            with self.assertRaisesRegex(TypeError, "generator"):
+                register(functools.partial(yields))
+
+    def test_hooks(self) -> None:
+        """An async guard let everybody in."""
+        server = Server(Router())
+        for name in ("on_connect", "on_disconnect", "on_join", "on_leave"):
+            with self.subTest(name):
+                self.expect(getattr(server, name))
+
+    def test_methods_of_middlewares(self) -> None:
+        for name in ("process_request", "process_response", "on_finish"):
+            with self.subTest(name):
+                self.expect(
+                    lambda function, name=name: Server(Router()).add_middleware(
+                        type("Layer", (), {name: staticmethod(function)})()
+                    ),
+                    may_yield=name != "on_finish",
+                )
+
+    def test_error_handlers(self) -> None:
+        self.expect(lambda function: Server(Router()).error(404)(function), may_yield=True)
+
+    def test_background_tasks(self) -> None:
+        """One that was async counted as done."""
+        queue = Server(Router()).tasks
+        self.expect(lambda function: queue.add(function, (), {}, "-"))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class App(Home):
             )
 
         def decorate(handler: Decorated) -> Decorated:
-            check_hook(handler, "an error handler", "request", "error")
+            check_hook(handler, "an error handler", "request", "error", may_yield=True)
             self.errors.handlers[kind] = handler
             return handler
 

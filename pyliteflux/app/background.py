@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import PoolFull, ReactorClosed
 from ..log import framework as log
-from ..signatures import misfit
+from ..signatures import check_runs, misfit
 from .context import Scope, enter
 
 
@@ -155,6 +155,7 @@ class TaskQueue:
         """Reserve a place and return the task, not started yet. Raises PoolFull at the bound."""
         if not callable(function):
             raise TypeError(f"a background task must be callable, not {function!r}")
+        check_runs(function, "a background task")
         written = misfit(function, len(args), kwargs)
         if written is not None:
             named = "".join(f", {name}=" for name in kwargs)

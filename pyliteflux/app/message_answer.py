@@ -13,6 +13,7 @@ from typing import Any
 from ..headers import says_close
 from ..jsontext import is_record
 from ..no_answer import NO_ANSWER
+from .events import EventStream
 from .request import TCPRequest
 from .response import HTTPJSONResponse, HTTPResponse, StreamResponse
 from .values import fields_of, make_response, settle
@@ -47,6 +48,8 @@ def message_answer(request: TCPRequest, value: Any) -> Any:
 
 def _content(response: HTTPResponse, request: TCPRequest) -> Any:
     """Return what there is in a response object to answer; of a stream that is all of it."""
+    if isinstance(response, EventStream):
+        raise TypeError("an EventStream answers HTTP; on TCP a client subscribes, or is pushed to")
     if isinstance(response, StreamResponse):
         return response
     if isinstance(response, HTTPJSONResponse):

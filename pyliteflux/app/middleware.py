@@ -105,7 +105,8 @@ class MiddlewareManager:
         for name, arguments in METHODS.items():
             method = getattr(middleware, name, None)
             if method is not None:
-                check_hook(method, f"{kind}.{name}", *arguments)
+                answers = name != "on_finish"
+                check_hook(method, f"{kind}.{name}", *arguments, may_yield=answers)
         for name in self.chains:
             if protocol in (name, "both"):
                 self._middlewares[name] += (middleware,)

@@ -122,3 +122,8 @@ def _check_literal(part: str, path: str) -> None:
             f"{part!r} in {path!r} is no parameter: write {{name}} or {{name:int}} as a whole "
             "segment; in a literal write %3C and %3E"
         )
+    if "?" in part or "#" in part:
+        raise RouteError(
+            f"{part!r} in {path!r} would never match: a path ends there, and what follows '?' is "
+            "in request.query_params; in a literal write %3F and %23"
+        )

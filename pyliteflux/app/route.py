@@ -15,16 +15,12 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from ..config import FRAMINGS
 from ..errors import HTTPError, RouteError
-from ..signatures import misfit
+from ..signatures import is_async, misfit
 from ..statuses import METHODS
 from .paths import Parameters
 
 Handler = Callable[[Any], Any]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-# CO_COROUTINE and CO_ASYNC_GENERATOR, the marks of an `async def`. Module `inspect` has them, and
-# brings in the compiler's tables: a tenth of what `import pyliteflux` takes.
-_ASYNC = 0x80 | 0x200
 
 
 class Asker(Protocol):
@@ -244,7 +240,7 @@ class Route:
     @property
     def place(self) -> str:
         """Where the handler was written: "file:line"."""
-        import inspect  # Not above, as `_ASYNC` says; asked for in warnings only.
+        import inspect  # Takes longer than some programs; asked for in warnings only.
 
         handler = inspect.unwrap(self.handler)
         code = getattr(handler, "__code__", None)
@@ -276,8 +272,7 @@ def check_handler(handler: Any, path: str) -> None:
     function = handler
     while isinstance(function, functools.partial):
         function = function.func
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
-    if _is_async(function) or _is_async(call):
+    if is_async(function):
         raise RouteError(
             f"the handler of {path!r} is async: write a plain def, it runs on a worker thread"
         )
@@ -294,12 +289,6 @@ def check_handler(handler: Any, path: str) -> None:
             f"the handler of {path!r} is {written}, and is called with the request alone: "
             f"def {name}(request){hint}"
         )
-
-
-def _is_async(function: Any) -> bool:
-    if hasattr(function, "_is_coroutine_marker"):  # Python 3.12: `inspect.markcoroutinefunction`.
-        return True
-    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _ASYNC)
 
 
 def check_framing(framing: Any, path: str, protocol: str) -> None:

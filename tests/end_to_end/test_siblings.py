@@ -7,7 +7,7 @@ import unittest
 from collections.abc import Iterator
 from typing import Any
 
-from pyliteflux import CORSMiddleware, HTTPError, Middleware
+from pyliteflux import CORSMiddleware, EventStream, HTTPError, Middleware
 from pyliteflux.extras.proxy import ProxyHeadersMiddleware
 from tests.support import ServerTestCase, fetch, make_server, stop, wait_until
 
@@ -130,6 +130,17 @@ class WordsOfPeers(ServerTestCase):
             fields = {"X-Forwarded-For": value, "X-Forwarded-Proto": "https,"}
             answer = fetch(server, "GET", "/who", fields=fields)
             self.assertEqual(json.loads(answer.body), ["1.2.3.4", "https"], value)
+
+
+class WhatTcpCannotAnswer(ServerTestCase):
+    def test_an_event_stream_is_refused_and_not_silently_empty(self) -> None:
+        @self.router.register("events", protocol="tcp")
+        def events(request: Any) -> EventStream:
+            return EventStream("news")
+
+        client = self.connect_tcp(self.serve(tcp_keep_alive=True))
+        client.send('{"command": "events", "id": 1}\n')
+        self.assertEqual(json.loads(client.read_line())["code"], "internal")
 
 
 if __name__ == "__main__":
