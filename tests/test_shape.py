@@ -15,11 +15,11 @@ from tests import shape
 from tests.test_layers import ROOT, package_sources
 
 # Lines that hold code; docstrings, comments and blank lines apart.
-MOST_CODE = 15300
+MOST_CODE = 15380
 # Lines of a module: few are over LONG_MODULE, and each of them stands here with its ceiling.
 LONG_MODULE = 450
 LONG_MODULES: dict[str, int] = {
-    "channels/channel.py": 475,
+    "channels/channel.py": 485,
     "channels/http_channel.py": 635,
     "channels/message_channel.py": 720,
     "server/server.py": 545,

@@ -98,6 +98,7 @@ class MessageChannel(PushedChannel):
     __slots__ = (
         "_framer",
         "_ahead",
+        "_held",
         "_undecoded",
         "_newcomer",
         "_pull",
@@ -115,6 +116,7 @@ class MessageChannel(PushedChannel):
         super().__init__(service, transport, peer)
         self._framer: Framer = service.framing.make(config)
         self._ahead: LookAhead | None = None  # Made when something comes behind a message.
+        self._held = 0  # Bytes of the message at hand that count in the account of all.
         self._undecoded: Undecoded | None = None
         self._newcomer: Any = None  # Whose on_connect is due, or running.
         self._pull: StreamPull | None = None
@@ -242,6 +244,7 @@ class MessageChannel(PushedChannel):
 
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
+        self._hold(0)
         pull, self._pull = self._pull, None
         if self._undecoded is not None:
             self._undecoded.forget()
@@ -335,6 +338,7 @@ class MessageChannel(PushedChannel):
     def _decode_on_worker(self, frame: Frame) -> None:
         """A large message: what comes behind it waits, as if it were handled already (T6)."""
         self._move(HANDLING)
+        self._hold(2 * len(frame.data))  # As it came, and as it is read.
         self.deadline = inf  # Nobody but us is slow.
         self._undecoded = undecoded = Undecoded(frame, self._service.max_depth)
         self._service.decoders.submit(decode_whole, undecoded, self._on_decoded, self.may_refuse)
@@ -374,11 +378,38 @@ class MessageChannel(PushedChannel):
         elif self.state is RECEIVING:  # Only the rest of a bad line was here.
             self._move(IDLE)
             self._await_message()
+        if self._framer.buffered > DECODED_HERE:
+            self._hold(self._framer.buffered)
+            if not self._held:
+                return  # It was this one that had to make room.
         self._transport.resume_reading()
+
+    def _hold(self, size: int) -> None:
+        """Count what the message at hand takes; where all take too much, some are given up."""
+        bodies = self._service.bodies
+        bodies.size += size - self._held
+        self._held = size
+        if size and bodies.size > bodies.most:
+            bodies.make_room(bodies)
+
+    @property
+    def body_began(self) -> float | None:
+        """When the large message that is arriving began; None where none is."""
+        if not self._held or self.state is not RECEIVING:
+            return None
+        return self.deadline - self._service.config.tcp_message_timeout
+
+    def refuse_body(self) -> None:
+        """All large messages together take more memory than they may: this one is given up."""
+        self.note(Kind.NO_ROOM, "max_buffered_bodies")
+        self._hold(0)
+        self._framer = self._service.framing.make(self._service.config)  # Nothing more is cut.
+        self.refuse_busy()
 
     def _answer_error(self, error: ProtocolError, close: bool = False) -> None:
         """Answer a message that could not be read, in its own format."""
         self.note(Kind.REFUSED, f"{error} ({error.setting})" if error.setting else str(error))
+        self._hold(0)
         answer = b""
         if self._service.tells_errors or isinstance(error, WrongPort):
             data_type = error.data_type or "raw"
@@ -421,6 +452,7 @@ class MessageChannel(PushedChannel):
             text = "nothing was pushed to you: this connection is for one command"
             raise BadMessage(text, signal.data_type)
         self._format = signal.data_type
+        self._hold(0)
         if self.state is RECEIVING:
             self._move(IDLE)
         self.deadline = self._idle_deadline()  # It has asked for nothing: it is as idle as before.
@@ -586,6 +618,8 @@ class MessageChannel(PushedChannel):
             self._keep_alive = False
         self._finish_request()
         service = self._service
+        if self._held:
+            self._hold(0)
         if not self._keep_alive:
             self._close(CloseReason.DONE)
             return

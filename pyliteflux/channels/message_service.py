@@ -24,6 +24,7 @@ from ..protocol.framers import Framing
 from ..protocol.message import Wrap, encode_answer, encode_error, encode_item
 from ..push.hooks import HookCalls
 from ..sparing import Sparing
+from .http_intake import Bodies
 from .journal import DETAIL_LIMIT
 from .service import Service
 
@@ -79,6 +80,7 @@ class MessageService(Service):
 
     def __init__(
         self,
+        bodies: Bodies,
         http_address: Endpoint | None,
         on_greeted: Callable[[Any, Any, bool], None],
         on_leaving: Callable[[Any], None],
@@ -86,6 +88,7 @@ class MessageService(Service):
         *parts: Any,
     ) -> None:
         super().__init__(*parts)
+        self.bodies = bodies  # Messages that are large count among them.
         self.on_greeted = on_greeted  # A client is let in, from now on one of all, or is not.
         self.on_leaving = on_leaving  # It is told to go: it gets no more pushes.
         # Looked up once, not for each message.

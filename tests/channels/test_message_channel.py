@@ -306,6 +306,63 @@ class Moves(ChannelCase):
         self.assertTrue(peer.is_over)
 
 
+class LargeMessages(ChannelCase):
+    """X2: what all of them take is bounded, from their first byte until they are handled."""
+
+    def large(self, size: int = 200_000) -> bytes:
+        return b'{"command": "echo", "data": "%s"}\n' % (b"x" * size)
+
+    def send_all(self, simulation: Simulation, peer: Peer, data: bytes) -> None:
+        for begin in range(0, len(data), 16_384):
+            peer.send(data[begin : begin + 16_384])
+            simulation.settle(jobs=False)
+
+    def test_one_that_arrives_over_the_limit_is_told_and_gone(self) -> None:
+        simulation = self.simulate(max_buffered_bodies=1_000_000)
+        account = simulation.runtime.tcp.bodies
+        self.assertIs(account, simulation.runtime.http.bodies)
+        peers = [simulation.tcp() for _ in range(10)]
+        for peer in peers:
+            self.send_all(simulation, peer, self.large())
+            peer.half_close()
+            simulation.settle(jobs=False)
+            self.assertLessEqual(account.size, 1_500_000)
+        refused = [peer for peer in peers if b'"busy"' in peer.unread]
+        self.assertTrue(3 <= len(refused) <= 8, len(refused))
+        simulation.settle()
+        answered = [peer for peer in peers if len(peer.unread) > 200_000]
+        self.assertEqual(len(answered) + len(refused), len(peers))
+        self.assertEqual(account.size, 0)
+
+    def test_the_one_that_has_been_arriving_for_longest_is_given_up(self) -> None:
+        simulation = self.simulate(max_buffered_bodies=300_000)
+        slow, quick = simulation.tcp(), simulation.tcp()
+        self.send_all(simulation, slow, self.large()[:-10])
+        simulation.advance(1)
+        self.send_all(simulation, quick, self.large(180_000))
+        simulation.settle()
+        self.assertIn(b'"busy"', slow.take())
+        self.assertGreater(len(quick.take()), 180_000)
+
+    def test_it_counts_until_its_handler_has_returned_or_it_is_none(self) -> None:
+        simulation = self.simulate()
+        account = simulation.runtime.tcp.bodies
+        bad = b"{" + b"x" * 100_000 + b"}\n"
+        signal = b'{"ack": "a", "data": "%s"}\n' % (b"x" * 100_000)
+        for data in (self.large(), bad, signal):
+            peer = simulation.tcp()
+            self.send_all(simulation, peer, data)
+            simulation.settle()
+            self.assertEqual(account.size, 0)
+        peer = simulation.tcp()
+        self.send_all(simulation, peer, self.large())
+        self.assertGreater(account.size, 200_000)
+        peer.reset()
+        simulation.settle(jobs=False)
+        self.assertEqual(account.size, 0)
+        simulation.settle()
+
+
 class Table(unittest.TestCase):
     def test_every_move_of_the_table_has_a_test(self) -> None:
         moves = {f"test_{old.name}_to_{new.name}".lower() for old in NEXT for new in NEXT[old]}
