@@ -21,7 +21,7 @@ LONG_MODULE = 450
 LONG_MODULES: dict[str, int] = {
     "channels/channel.py": 485,
     "channels/http_channel.py": 635,
-    "channels/message_channel.py": 720,
+    "channels/message_channel.py": 760,
     "server/server.py": 545,
 }
 # Arguments of a constructor by position: those over MOST_ARGUMENTS, with the reason.

@@ -79,7 +79,8 @@ class Connections:
         self._on_left = on_left
         self._channels: dict[Channel, None] = {}  # In the order in which they came.
         self.per_address: Counter[str] = Counter()  # By its host.
-        self._per_port: Counter[str] = Counter()  # By its name.
+        self._per_port: Counter[str] = Counter()  # By its name; those that are refused apart.
+        self._refused: set[Channel] = set()  # They are told so, and linger: they take no place.
         self.most = _capped(config.max_connections, reactor)
         self._most_per_port = self.most - (self.most // PORT_SHARE if ports > 1 else 0)
         self._busy_slack = min(BUSY_SLACK, _kept_back(_most_files()) // 2)
@@ -109,9 +110,8 @@ class Connections:
     def accept(self, port: Port, sock: socket.socket, peer: Peer) -> None:
         """A new connection: build its transport and channel, or say that there is no room."""
         config, service, now = self._config, port.service, self._reactor.now
-        if (
-            len(self._channels) >= self.most + self._busy_slack
-            or self._per_port[port.name] >= self._most_per_port + self._busy_slack
+        if len(self._channels) >= self.most + self._busy_slack or (
+            len(self._refused) >= self._busy_slack and self._is_full(port.name, 1)
         ):
             sock.close()
             self._journal.add_cut(port.name, peer, service.address, now, "max_connections")
@@ -162,13 +162,16 @@ class Connections:
         is_full = self._is_full(protocol)
         if is_full or (limit and self.per_address[channel.address.host] > limit):
             channel.note(Kind.NO_ROOM, "max_connections" if is_full else "max_connections_per_ip")
+            self._refused.add(channel)
+            self._per_port[protocol] -= 1
             channel.refuse_busy()
             return False
         return True
 
-    def _is_full(self, protocol: str) -> bool:
-        """Tell whether there are more connections than may be, in all or on this port."""
-        return len(self._channels) > self.most or self._per_port[protocol] > self._most_per_port
+    def _is_full(self, protocol: str, more: int = 0) -> bool:
+        """Tell whether there are, with so many more, more than may be: in all, or on this port."""
+        taken = len(self._channels) - len(self._refused) + more
+        return taken > self.most or self._per_port[protocol] + more > self._most_per_port
 
     def _evict_idle(self) -> None:
         """The server is full: close the HTTP connections that have been idle for longest."""
@@ -209,7 +212,10 @@ class Connections:
         self.per_address[host] -= 1
         if not self.per_address[host]:
             del self.per_address[host]
-        self._per_port[channel.protocol] -= 1
+        if channel in self._refused:
+            self._refused.remove(channel)
+        else:
+            self._per_port[channel.protocol] -= 1
         self._journal.add(channel.record())
         if not isinstance(channel, HttpChannel):
             self._on_left(channel)

@@ -128,6 +128,26 @@ class Accepting(RuntimeCase):
         self.assertEqual(count, connections_module.EVICT_COUNT)
         self.assertEqual(over, [True] * count + [False] * (100 - count))
 
+    def test_who_is_refused_takes_no_place_of_the_other_port(self) -> None:
+        """Devices that are told "busy", stay a while and try again filled HTTP's own tenth."""
+        simulation = self.simulate(max_connections=40, tcp_keep_alive=True)
+        silent = [simulation.tcp() for _ in range(36)]
+        simulation.settle()
+        for _ in range(3):
+            refused = [simulation.tcp() for _ in range(8)]
+            simulation.settle()
+            self.assertTrue(all(b"busy" in peer.take() for peer in refused))
+        for _ in range(4):
+            self.expect_answer(simulation, simulation.http())
+        self.assertEqual([peer.is_over for peer in silent], [False] * 36)
+        # And when all have gone, all places are there again.
+        for peer in [*silent, *refused]:
+            peer.reset()
+        simulation.advance(10)
+        again = [simulation.tcp() for _ in range(36)]
+        simulation.settle()
+        self.assertFalse(any(peer.take() for peer in again))
+
     def test_one_address_has_a_limit_of_its_own(self) -> None:
         simulation = self.simulate(max_connections_per_ip=2)
         greedy = [simulation.http(host="10.0.0.1") for _ in range(3)]
