@@ -56,9 +56,11 @@ def misfit(function: Any, count: int, names: Collection[str] = ()) -> str | None
 
 def is_async(function: Any) -> bool:
     """Tell whether a call would return a coroutine, of which nothing has run."""
-    function, flags = _flags_of(function)
-    # Python 3.12: `inspect.markcoroutinefunction`.
-    return bool(flags & _ASYNC) or hasattr(function, "_is_coroutine_marker")
+    function, call, flags = _flags_of(function)
+    # Python 3.12: `inspect.markcoroutinefunction`, of an object or of its `__call__`.
+    return bool(flags & _ASYNC) or any(
+        "_is_coroutine_marker" in getattr(marked, "__dict__", ()) for marked in (function, call)
+    )
 
 
 def check_runs(function: Any, what: str, may_yield: bool = False) -> None:
@@ -68,17 +70,18 @@ def check_runs(function: Any, what: str, may_yield: bool = False) -> None:
     """
     if is_async(function):
         raise TypeError(f"{what} is async: write a plain def, it runs on a worker thread")
-    if not may_yield and _flags_of(function)[1] & _GENERATOR:
+    if not may_yield and _flags_of(function)[-1] & _GENERATOR:
         raise TypeError(f"{what} is a generator, and nobody would take what it yields")
 
 
-def _flags_of(function: Any) -> tuple[Any, int]:
-    """Return the function behind partials and objects that can be called, and its flags."""
+def _flags_of(function: Any) -> tuple[Any, Any, int]:
+    """Return what partials are of, what a call of that calls, and the flags of the latter."""
     while isinstance(function, functools.partial):
         function = function.func
+    call = function
     if not isinstance(function, (FunctionType, MethodType, type)):
-        function = getattr(type(function), "__call__", function)  # noqa: B004
-    return function, getattr(getattr(function, "__code__", None), "co_flags", 0)
+        call = getattr(type(function), "__call__", function)  # noqa: B004
+    return function, call, getattr(getattr(call, "__code__", None), "co_flags", 0)
 
 
 def check_hook(function: Any, what: str, *arguments: str, may_yield: bool = False) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import unittest
+import unittest.mock
 from collections.abc import Callable
 from typing import Any
 
@@ -83,11 +84,20 @@ class LaterObject:
     async def __call__(self, *_: Any) -> None: ...
 
 
+class MarkedObject:
+    """As `inspect.markcoroutinefunction` (Python 3.12) leaves one that returns a coroutine."""
+
+    def __init__(self) -> None:
+        self._is_coroutine_marker = object()
+
+    def __call__(self, *_: Any) -> None: ...
+
+
 class NeverRuns(unittest.TestCase):
     """X1: a call of an async function, or of a generator, runs nothing, and nobody is told."""
 
     def expect(self, register: Callable[[Any], Any], may_yield: bool = False) -> None:
-        for function in (later, LaterObject(), functools.partial(later, 1)):
+        for function in (later, LaterObject(), MarkedObject(), functools.partial(later, 1)):
             with self.subTest(function), self.assertRaisesRegex(TypeError, "async.*plain def"):
                 register(function)
         if may_yield:
@@ -115,6 +125,9 @@ class NeverRuns(unittest.TestCase):
 
     def test_error_handlers(self) -> None:
         self.expect(lambda function: Server(Router()).error(404)(function), may_yield=True)
+
+    def test_a_mock_says_yes_to_every_name_and_is_none(self) -> None:
+        Server(Router()).on_connect(unittest.mock.Mock())
 
     def test_background_tasks(self) -> None:
         """One that was async counted as done."""
