@@ -137,8 +137,8 @@ class Runtime:
     def _sweep(self) -> None:
         """Once a second, or oftener: what has had its time?"""
         self.reactor.call_later(self.connections.sweep_interval, self._sweep)
+        self.connections.sweep()  # Before what it must not depend on.
         self._desk.topics.sweep()
-        self.connections.sweep()
 
     # --- any thread
 

@@ -175,6 +175,15 @@ class Sweeping(RuntimeCase):
         simulation.advance(11)
         self.expect_answer(simulation, simulation.http())
 
+    def test_topics_that_fail_in_the_sweep_cost_no_connection_its_deadline(self) -> None:
+        simulation = self.simulate(protocol="http", header_timeout=5)
+        peer = simulation.http()
+        peer.send(b"GET / HT")
+        simulation.settle()
+        with mock.patch.object(simulation.runtime._desk.topics, "sweep", side_effect=RuntimeError):
+            simulation.advance(7)
+        self.assertIn(b" 408 ", peer.take())
+
     def test_after_a_long_sleep_data_comes_before_deadlines(self) -> None:
         """The machine was suspended; what arrived in time is not late."""
         simulation = self.simulate(keep_alive_timeout=30)
