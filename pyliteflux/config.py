@@ -226,7 +226,8 @@ class Config:
         256 * MIB,
         _count_or_off,
         "a number of bytes, 0 for no limit",
-        "all bodies and large messages in memory; over it a 503 to the one that takes longest",
+        "all bodies in memory together, over it a 503 to the one that takes longest; as much "
+        "again for large TCP messages, which wait",
     )
     max_chunk_line: int = _row(
         256, _count, _BYTES, "a chunk's size line with its extensions; over it a 400"

@@ -556,12 +556,16 @@ LIMITS = (
     ),
     Limit(
         41,
-        "many bodies that each are allowed",
-        "all bodies, and TCP messages of more than 16 KiB, are counted together from their first "
-        "byte until their handler has returned; over the limit the one that takes longest to "
-        "arrive is given up with a 503, or the TCP error busy",
+        "many bodies, or TCP messages, that each are allowed",
+        "all bodies in memory are counted together; over the limit the one that takes longest is "
+        "given up with a 503. All TCP messages over 16 KiB have as much again: over it what is "
+        "arriving is not read on until there is room",
         {"max_buffered_bodies": 256 * MIB},
-        (f"{_LIMITS}.BufferedBodies", f"{_LIMITS}.TheReason"),
+        (
+            f"{_LIMITS}.BufferedBodies",
+            f"{_LIMITS}.TheReason",
+            f"{_TCP}.LargeMessages",
+        ),
     ),
     Limit(
         42,

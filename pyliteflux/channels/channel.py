@@ -192,15 +192,6 @@ class Channel:
         """Tell the client that there is no room for it, and close."""
         raise NotImplementedError
 
-    @property
-    def body_began(self) -> float | None:
-        """When the body, or large message, that is arriving began; None where none is."""
-        raise NotImplementedError
-
-    def refuse_body(self) -> None:
-        """All of those together take more memory than they may: this one is given up."""
-        raise NotImplementedError
-
     def on_deadline(self) -> None:
         """The deadline of the current state has passed."""
         self.deadlines[self.state](self)

@@ -29,7 +29,7 @@ BUDGET, LAGGING, REFUSED = Pause.BUDGET, Pause.LAGGING, Pause.REFUSED
 
 
 class Bodies:
-    """The account of all request bodies and large messages in memory, arriving or being handled.
+    """The account of all request bodies in memory, arriving or being handled.
 
     most: bytes. make_room: called with this when there are more; gives up those that take longest.
     """

@@ -6,6 +6,7 @@ Chapter: docs/life-of-a-request.md.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -22,14 +23,14 @@ from .service import Service
 class HttpService(Service):
     """What all HTTP channels of a server share: the limits, and the Date."""
 
-    def __init__(self, bodies: Bodies, *parts: Any) -> None:
+    def __init__(self, make_room: Callable[[Bodies], object], *parts: Any) -> None:
         super().__init__(*parts)
         self.handle = self.pipeline.handle  # Bound once, not per request.
         # Settings that each request needs: a Config has no fast look-up.
         self.idle_time = self.config.keep_alive_timeout
         self.most_requests = self.config.keep_alive_requests
         self.limits = HttpLimits.from_config(self.config)
-        self.bodies = bodies
+        self.bodies = Bodies(self.config.max_buffered_bodies or inf, make_room)
         self.no_intake = Intake(self.bodies)  # Of all connections that no body has come on.
         self._heads = Heads("")
         self._heads_expire = -inf

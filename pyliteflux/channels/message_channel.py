@@ -24,13 +24,7 @@ from ..log import framework as log
 from ..probes import probe_silence
 from ..protocol.frame import Frame
 from ..protocol.framers import Framer, Framing, hand_over
-from ..protocol.message import (
-    Command,
-    Signal,
-    decode,
-    encode_end,
-    encode_error,
-)
+from ..protocol.message import Command, Signal, decode, encode_end, encode_error
 from ..protocol.push import Announcement
 from ..push.acks import ACKED
 from ..reactor.life import READING
@@ -98,7 +92,6 @@ class MessageChannel(PushedChannel):
     __slots__ = (
         "_framer",
         "_ahead",
-        "_held",
         "_undecoded",
         "_newcomer",
         "_pull",
@@ -116,7 +109,6 @@ class MessageChannel(PushedChannel):
         super().__init__(service, transport, peer)
         self._framer: Framer = service.framing.make(config)
         self._ahead: LookAhead | None = None  # Made when something comes behind a message.
-        self._held = 0  # Bytes of the message at hand that count in the account of all.
         self._undecoded: Undecoded | None = None
         self._newcomer: Any = None  # Whose on_connect is due, or running.
         self._pull: StreamPull | None = None
@@ -244,7 +236,6 @@ class MessageChannel(PushedChannel):
 
     def connection_lost(self, reason: CloseReason) -> None:
         """The transport is closed: give back what this connection held."""
-        self._hold(0)
         pull, self._pull = self._pull, None
         if self._undecoded is not None:
             self._undecoded.forget()
@@ -300,9 +291,11 @@ class MessageChannel(PushedChannel):
                     return True  # Nothing but blanks and heartbeats so far: the others' turn.
                 self._await_data()
                 return False
-            if frame.value is None and len(frame.data) > DECODED_HERE and frame.data_type in SLOW:
-                self._decode_on_worker(frame)
-                return True
+            if len(frame.data) > DECODED_HERE:
+                self._hold(len(frame.data))
+                if frame.value is None and frame.data_type in SLOW:
+                    self._decode_on_worker(frame)
+                    return True
             said = decode(frame, self._service.max_depth)
             if isinstance(said, Signal):
                 self._on_signal(said)
@@ -318,6 +311,7 @@ class MessageChannel(PushedChannel):
             return self._refuse(frame, said)
         assert frame is not None
         if said is None:
+            self._hold(len(frame.data))
             self._decode_on_worker(frame)
         else:
             self._dispatch(frame, said)
@@ -338,7 +332,6 @@ class MessageChannel(PushedChannel):
     def _decode_on_worker(self, frame: Frame) -> None:
         """A large message: what comes behind it waits, as if it were handled already (T6)."""
         self._move(HANDLING)
-        self._hold(2 * len(frame.data))  # As it came, and as it is read.
         self.deadline = inf  # Nobody but us is slow.
         self._undecoded = undecoded = Undecoded(frame, self._service.max_depth)
         self._service.decoders.submit(decode_whole, undecoded, self._on_decoded, self.may_refuse)
@@ -375,41 +368,19 @@ class MessageChannel(PushedChannel):
                 self._move(RECEIVING)
                 self.note(Kind.PARTIAL, f"{self._framer.buffered} bytes of a message")
                 self.deadline = self._service.reactor.now + config.tcp_message_timeout
+            size = self._framer.buffered
+            if size > DECODED_HERE and not self._may_read_on(size):
+                return
         elif self.state is RECEIVING:  # Only the rest of a bad line was here.
+            self._let_go()
             self._move(IDLE)
             self._await_message()
-        if self._framer.buffered > DECODED_HERE:
-            self._hold(self._framer.buffered)
-            if not self._held:
-                return  # It was this one that had to make room.
         self._transport.resume_reading()
-
-    def _hold(self, size: int) -> None:
-        """Count what the message at hand takes; where all take too much, some are given up."""
-        bodies = self._service.bodies
-        bodies.size += size - self._held
-        self._held = size
-        if size and bodies.size > bodies.most:
-            bodies.make_room(bodies)
-
-    @property
-    def body_began(self) -> float | None:
-        """When the large message that is arriving began; None where none is."""
-        if not self._held or self.state is not RECEIVING:
-            return None
-        return self.deadline - self._service.config.tcp_message_timeout
-
-    def refuse_body(self) -> None:
-        """All large messages together take more memory than they may: this one is given up."""
-        self.note(Kind.NO_ROOM, "max_buffered_bodies")
-        self._hold(0)
-        self._framer = self._service.framing.make(self._service.config)  # Nothing more is cut.
-        self.refuse_busy()
 
     def _answer_error(self, error: ProtocolError, close: bool = False) -> None:
         """Answer a message that could not be read, in its own format."""
         self.note(Kind.REFUSED, f"{error} ({error.setting})" if error.setting else str(error))
-        self._hold(0)
+        self._let_go()
         answer = b""
         if self._service.tells_errors or isinstance(error, WrongPort):
             data_type = error.data_type or "raw"
@@ -452,7 +423,7 @@ class MessageChannel(PushedChannel):
             text = "nothing was pushed to you: this connection is for one command"
             raise BadMessage(text, signal.data_type)
         self._format = signal.data_type
-        self._hold(0)
+        self._let_go()
         if self.state is RECEIVING:
             self._move(IDLE)
         self.deadline = self._idle_deadline()  # It has asked for nothing: it is as idle as before.
@@ -564,12 +535,8 @@ class MessageChannel(PushedChannel):
         self.note(Kind.STREAM_STARTED)
         self._move(STREAMING)
         self._sent = 0
-        self._pull = StreamPull(
-            ItemSource(response, request, self._service.config.json_default),
-            self,
-            request,
-            self._service,
-        )
+        items = ItemSource(response, request, self._service.config.json_default)
+        self._pull = StreamPull(items, self, request, self._service)
         self._pull.go_on()
 
     def _current_pull(self) -> StreamPull | None:
@@ -593,13 +560,11 @@ class MessageChannel(PushedChannel):
         if self.state is not STREAMING or request is None:
             return
         self._move(SENDING)
-        self.note(
-            Kind.STREAM_ENDED if error is None else Kind.STREAM_FAILED, f"{self._sent} bytes sent"
-        )
+        kind = Kind.STREAM_ENDED if error is None else Kind.STREAM_FAILED
+        self.note(kind, f"{self._sent} bytes sent")
         if error is not None:
-            self._transport.write(
-                self._service.error_answer("Internal Server Error", "internal", request)
-            )
+            answer = self._service.error_answer("Internal Server Error", "internal", request)
+            self._transport.write(answer)
         else:
             end = b""
             if request.route.answers:
@@ -617,9 +582,9 @@ class MessageChannel(PushedChannel):
         if request is not None and request.wants_close:
             self._keep_alive = False
         self._finish_request()
+        if self._share is not None:
+            self._let_go()
         service = self._service
-        if self._held:
-            self._hold(0)
         if not self._keep_alive:
             self._close(CloseReason.DONE)
             return

@@ -8,6 +8,7 @@ Chapter: docs/tcp.md.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from ..app.debug_page import text_of
@@ -24,8 +25,8 @@ from ..protocol.framers import Framing
 from ..protocol.message import Wrap, encode_answer, encode_error, encode_item
 from ..push.hooks import HookCalls
 from ..sparing import Sparing
-from .http_intake import Bodies
 from .journal import DETAIL_LIMIT
+from .message_budget import Budget
 from .service import Service
 
 # The most that is read from a TCP client in one turn, in bytes: 64 KiB of nothing but brackets
@@ -80,7 +81,6 @@ class MessageService(Service):
 
     def __init__(
         self,
-        bodies: Bodies,
         http_address: Endpoint | None,
         on_greeted: Callable[[Any, Any, bool], None],
         on_leaving: Callable[[Any], None],
@@ -88,7 +88,6 @@ class MessageService(Service):
         *parts: Any,
     ) -> None:
         super().__init__(*parts)
-        self.bodies = bodies  # Messages that are large count among them.
         self.on_greeted = on_greeted  # A client is let in, from now on one of all, or is not.
         self.on_leaving = on_leaving  # It is told to go: it gets no more pushes.
         # Looked up once, not for each message.
@@ -96,6 +95,8 @@ class MessageService(Service):
         self.answer = self.handle
         self.recv_size = min(self.recv_size, RECV_SIZE)
         self.max_depth = self.config.tcp_max_depth
+        # The TCP messages have as much again as the bodies: neither takes the other's room.
+        self.memory = Budget(self.config.max_buffered_bodies or inf, self.recv_size)
         self.push_dropped = 0
         self.hook_calls = hook_calls
         self.http_address = http_address  # Of the port that takes HTTP, if one does.

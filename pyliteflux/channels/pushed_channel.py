@@ -10,9 +10,10 @@ Chapter: docs/topics.md.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
-from ..app.request import TCPRequest
+from ..app.request import Request, TCPRequest
 from ..endpoint import Peer
 from ..errors import HTTPError, ReactorClosed
 from ..protocol.push import Announcement, PushFrame
@@ -21,8 +22,9 @@ from ..push.push_queue import PushQueue
 from ..reactor.transport import Transport
 from ..topicname import check_info, check_topic
 from ..why import CloseReason
-from .channel import CLOSED, CLOSING, HANDLING, Channel
+from .channel import CLOSED, CLOSING, HANDLING, RECEIVING, Channel
 from .journal import Kind
+from .message_budget import Share
 from .message_service import MessageService
 
 
@@ -39,6 +41,7 @@ class PushedChannel(Channel):
 
     __slots__ = (
         "_pushes",
+        "_share",
         "_acks",
         "_subscribing",
         "_format",
@@ -51,6 +54,7 @@ class PushedChannel(Channel):
     def __init__(self, service: MessageService, transport: Transport, peer: Peer) -> None:
         super().__init__(service, transport, peer, service.reactor.now)
         self._pushes: PushQueue | None = None  # Made when the transport has no room.
+        self._share: Share | None = None  # Of the budget, while a large message is here.
         self._acks: dict[str, Ack] | None = None  # Pushes that the client is to acknowledge.
         self._subscribing: list[str] | None = None  # Any thread: subscriptions on their way to us.
         # Of its last message: "json", "xml", "raw" or "binary".
@@ -260,8 +264,46 @@ class PushedChannel(Channel):
             self._await_overdue(request)
         super()._close(reason)
 
+    def _hold(self, size: int) -> Share:
+        """A large message is here, so many bytes of it: they count until `_let_go`."""
+        if self._share is None:
+            self._share = Share(self._service.memory, self._read_on)
+        self._share.take(size)
+        return self._share
+
+    def _read_on(self) -> None:
+        """There is room for more of a large message that waits for it."""
+        if self.state is RECEIVING:
+            self.deadline = self._service.reactor.now + self._service.config.tcp_message_timeout
+            self._transport.resume_reading()
+
+    def _may_read_on(self, size: int) -> bool:
+        """So much of a large message is here: where there is no room for more, it waits."""
+        if self._hold(size).has_room():
+            return True
+        self.deadline = inf  # Nobody but us is slow.
+        self._transport.pause_reading()
+        return False
+
+    def _let_go(self) -> None:
+        """What is held of a large message is not needed any more."""
+        share, self._share = self._share, None
+        if share is not None:
+            share.release()
+
+    def _await_overdue(self, request: Request | None) -> None:
+        super()._await_overdue(request)
+        if request is None or not request.has_begun:
+            self._let_go()  # Else the handler still has it.
+
+    def _finish_overdue(self) -> None:
+        self._let_go()
+        super()._finish_overdue()
+
     def _give_back(self) -> None:
         """The connection is closed: what waits has nobody to go to."""
+        if self._overdue is None:  # Else its handler still has the message.
+            self._let_go()
         self._pushes = None
         acks, self._acks = self._acks, None
         for ack in (acks or {}).values():

@@ -193,11 +193,11 @@ class Connections:
             channel.transport.close(CloseReason.EVICTED)
 
     def make_room(self, bodies: Bodies) -> None:
-        """Bodies and messages take more memory than they may: give up those that take longest."""
+        """Request bodies take more memory than they may: give up those that take longest."""
         arriving = [
             (channel.body_began, channel)
             for channel in self._channels
-            if channel.body_began is not None
+            if isinstance(channel, HttpChannel) and channel.body_began is not None
         ]
         arriving.sort(key=lambda pair: pair[0] or 0.0)
         for _, channel in arriving:

@@ -23,7 +23,6 @@ from ..app.app import App
 from ..app.request import Request
 from ..app.response import HTTPResponse
 from ..channels.http_channel import HttpChannel
-from ..channels.http_intake import Bodies
 from ..channels.http_service import HttpService
 from ..channels.journal import Journal
 from ..channels.message_channel import MessageChannel
@@ -84,10 +83,9 @@ class Runtime:
             config, reactor, journal, len(at), reception.welcome, reception.on_left
         )
         parts = (reactor, app, pools, desk.topics, connections.on_closed)
-        bodies = Bodies(config.max_buffered_bodies or inf, connections.make_room)
-        self.http = HttpService(bodies, *parts, at.get("http"))
+        self.http = HttpService(connections.make_room, *parts, at.get("http"))
         greeting = reception.on_greeted, reception.on_leaving, calls
-        self.tcp = MessageService(bodies, at.get("http"), *greeting, *parts, at.get("tcp"))
+        self.tcp = MessageService(at.get("http"), *greeting, *parts, at.get("tcp"))
         ports = (Port("http", self.http, HttpChannel), Port("tcp", self.tcp, MessageChannel))
         limits = config.max_accepts, config.accept_pause
         self._acceptors = [

@@ -306,63 +306,6 @@ class Moves(ChannelCase):
         self.assertTrue(peer.is_over)
 
 
-class LargeMessages(ChannelCase):
-    """X2: what all of them take is bounded, from their first byte until they are handled."""
-
-    def large(self, size: int = 200_000) -> bytes:
-        return b'{"command": "echo", "data": "%s"}\n' % (b"x" * size)
-
-    def send_all(self, simulation: Simulation, peer: Peer, data: bytes) -> None:
-        for begin in range(0, len(data), 16_384):
-            peer.send(data[begin : begin + 16_384])
-            simulation.settle(jobs=False)
-
-    def test_one_that_arrives_over_the_limit_is_told_and_gone(self) -> None:
-        simulation = self.simulate(max_buffered_bodies=1_000_000)
-        account = simulation.runtime.tcp.bodies
-        self.assertIs(account, simulation.runtime.http.bodies)
-        peers = [simulation.tcp() for _ in range(10)]
-        for peer in peers:
-            self.send_all(simulation, peer, self.large())
-            peer.half_close()
-            simulation.settle(jobs=False)
-            self.assertLessEqual(account.size, 1_500_000)
-        refused = [peer for peer in peers if b'"busy"' in peer.unread]
-        self.assertTrue(3 <= len(refused) <= 8, len(refused))
-        simulation.settle()
-        answered = [peer for peer in peers if len(peer.unread) > 200_000]
-        self.assertEqual(len(answered) + len(refused), len(peers))
-        self.assertEqual(account.size, 0)
-
-    def test_the_one_that_has_been_arriving_for_longest_is_given_up(self) -> None:
-        simulation = self.simulate(max_buffered_bodies=300_000)
-        slow, quick = simulation.tcp(), simulation.tcp()
-        self.send_all(simulation, slow, self.large()[:-10])
-        simulation.advance(1)
-        self.send_all(simulation, quick, self.large(180_000))
-        simulation.settle()
-        self.assertIn(b'"busy"', slow.take())
-        self.assertGreater(len(quick.take()), 180_000)
-
-    def test_it_counts_until_its_handler_has_returned_or_it_is_none(self) -> None:
-        simulation = self.simulate()
-        account = simulation.runtime.tcp.bodies
-        bad = b"{" + b"x" * 100_000 + b"}\n"
-        signal = b'{"ack": "a", "data": "%s"}\n' % (b"x" * 100_000)
-        for data in (self.large(), bad, signal):
-            peer = simulation.tcp()
-            self.send_all(simulation, peer, data)
-            simulation.settle()
-            self.assertEqual(account.size, 0)
-        peer = simulation.tcp()
-        self.send_all(simulation, peer, self.large())
-        self.assertGreater(account.size, 200_000)
-        peer.reset()
-        simulation.settle(jobs=False)
-        self.assertEqual(account.size, 0)
-        simulation.settle()
-
-
 class Table(unittest.TestCase):
     def test_every_move_of_the_table_has_a_test(self) -> None:
         moves = {f"test_{old.name}_to_{new.name}".lower() for old in NEXT for new in NEXT[old]}
@@ -810,6 +753,85 @@ class Stopping(ChannelCase):
                 simulation.advance(STOP_PATIENCE + 0.1)
                 self.assertTrue(peer.saw_fin)
                 self.assertTrue(simulation.reactor._stopping)
+
+
+class LargeMessages(ChannelCase):
+    """All large messages together take no more memory than they may; who sends more waits."""
+
+    MESSAGE = b'{"command": "echo", "data": "' + b"x" * 100_000 + b'"}\n'
+    MOST = 500_000
+
+    def crowd(self, leave: bool) -> tuple[Simulation, list[Peer]]:
+        """Connect fifty that each send a large message while no worker is free."""
+        simulation = self.simulate(max_buffered_bodies=self.MOST)
+        peers = []
+        for _ in range(50):
+            peers.append(simulation.tcp())
+            peers[-1].send(self.MESSAGE)
+            if leave:
+                peers[-1].half_close()
+        simulation.settle(jobs=False)
+        return simulation, peers
+
+    def memory(self, simulation: Simulation) -> int:
+        """Return how many bytes of messages the server holds."""
+        total = 0
+        for channel in simulation.runtime.connections:
+            total += channel._framer.buffered
+            if channel._undecoded is not None:
+                total += len(channel._undecoded.frame.data)
+            if channel._request is not None:
+                total += len(channel._request.raw)
+        return total
+
+    def test_who_sends_one_waits_where_all_together_are_too_many(self) -> None:
+        for leave in (False, True):
+            with self.subTest(leave=leave):
+                simulation, peers = self.crowd(leave)
+                # One read of each comes before it is known that it will be large.
+                most = self.MOST + 50 * 2 * simulation.runtime.tcp.recv_size
+                self.assertLess(self.memory(simulation), most)
+                self.assertEqual(self.tell(simulation, b"now a\n").take(), b"a\n")
+                simulation.advance(100, jobs=False)
+                self.assertLess(self.memory(simulation), most)
+                simulation.settle()
+                for peer in peers:
+                    self.assertEqual(len(json.loads(peer.take())), 100_000)
+                self.assertEqual(simulation.runtime.tcp.memory.size, 0)
+
+    def test_where_all_wait_for_room_the_first_is_read(self) -> None:
+        """Half messages alone fill it: nobody would ever give anything back."""
+        simulation = self.simulate(max_buffered_bodies=self.MOST)
+        half = len(self.MESSAGE) // 2
+        peers = [self.tell(simulation, self.MESSAGE[:half]) for _ in range(20)]
+        self.assertLess(self.memory(simulation), self.MOST + 20 * 2 * 16384)
+        for peer in peers:
+            peer.send(self.MESSAGE[half:])
+        simulation.settle()
+        for peer in peers:
+            self.assertEqual(len(json.loads(peer.take())), 100_000)
+        self.assertEqual(simulation.runtime.tcp.memory.size, 0)
+
+    def test_who_leaves_gives_its_room_back(self) -> None:
+        for end in (Peer.reset, Peer.close):
+            with self.subTest(end.__name__):
+                simulation, peers = self.crowd(leave=False)
+                for peer in peers:
+                    end(peer)
+                simulation.settle()
+                self.assertEqual(simulation.runtime.tcp.memory.size, 0)
+
+    def test_what_cannot_be_read_gives_its_room_back(self) -> None:
+        simulation = self.simulate(max_buffered_bodies=self.MOST, tcp_max_message=200_000)
+        for data in (
+            b"{" + b"x" * 100_000 + b"}\n",
+            b'{"ack": "a", "data": "%s"}\n' % (b"x" * 100_000),  # Read, but no command.
+            b"x" * 300_000,
+            b'{"ack": "x' + b" " * 50_000,
+        ):
+            self.tell(simulation, data)
+        simulation.advance(100)
+        self.assertEqual(simulation.runtime.tcp.memory.size, 0)
 
 
 if __name__ == "__main__":
