@@ -199,7 +199,7 @@ class Acknowledging(ChannelCase):
         ack = self.pushed(simulation, peer)
         peer.send(commands(1) + self.acknowledge(ack) + commands(2))
         simulation.settle(jobs=False)
-        self.assertEqual((ack.state, simulation.channel(peer).state.name), ("acked", "HANDLING"))
+        self.assertEqual((ack.state, simulation.channel(peer).state.name), ("acked", "GREETING"))
         simulation.settle()
         self.assertEqual(self.lines(peer), ["1", "2"])
 
