@@ -112,8 +112,10 @@ class Topics:
         listener.deliver(Announcement("subscribed", **fields), name, DISCONNECT)
         for frame in missed:
             listener.deliver(frame, frame.topic, policy)
-        if listener.topics is None:
-            return  # It has been cut off meanwhile.
+        if listener.topics is None:  # The listener has been cut off meanwhile.
+            if room.is_pattern and not room.listeners and self._rooms.get(name) is room:
+                self._remove(room)
+            return
         is_new = name not in mine
         mine[name] = min(mine.get(name, start), start)
         room.listeners[listener] = info

@@ -212,6 +212,12 @@ class WhileOthersAreTold(TopicsTestCase):
         self.assertEqual(self.topics.count("t"), 1)
         self.assertIsNone(slow.topics)
 
+    def test_a_pattern_whose_only_listener_is_cut_off_as_it_begins_is_no_more(self) -> None:
+        listener = Listener()
+        listener.on_deliver = lambda message: self.topics.drop(listener)
+        self.topics.subscribe(listener, "room:*")
+        self.assertEqual(self.names(), [])
+
 
 class Resume(TopicsTestCase):
     def test_what_was_missed_follows_at_once(self) -> None:
