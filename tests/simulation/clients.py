@@ -464,12 +464,13 @@ class TcpClient(Client):
     def _hear(self, line: Line) -> None:
         """Something that was not asked for."""
         self.heard(line)
-        ack = line.fields.get("ack")
+        is_browser = self.script and self.script[0].kind == "web"  # It begins with HTTP.
+        ack = None if is_browser else line.fields.get("ack")
         if ack is not None and len(self.signals) < 5:
             number = line.value["k"]
             self.signals.append(b'{"ack": "%b", "data": %d}\n' % (ack.encode(), int(number)))
             self.world.book.acked.add(ack)
-        elif line.type == "ping" and self.world.plan.answers_pings:
+        elif line.type == "ping" and self.world.plan.answers_pings and not is_browser:
             self.signals.append(b'{"pong": true}\n')
         elif line.type == "closing":
             self.closing = line.fields["reason"]
