@@ -268,7 +268,8 @@ class HttpClient(Client):
                 # Refused before its request was read: nobody knew that it is a HEAD.
                 ends = reply.fields.get("connection") == "close"
                 assert self.peer is not None
-                if ends and len(self.data) == reply.used and not self.peer.saw_fin:
+                is_all = self.peer.saw_fin and not self.peer.unread
+                if ends and len(self.data) == reply.used and not is_all:
                     return
                 if self.data[reply.used : reply.used + 1] == b"{":
                     reply = read_response(bytes(self.data), False)
