@@ -108,25 +108,28 @@ class TheGraders(unittest.TestCase):
                     else:
                         self.assertEqual(result, must, told)
 
-    def test_known_programs_are_judged_as_they_should_be(self) -> None:
-        """In one go: nearly all that they do is wait."""
+    def programs(self, stage: Any) -> dict[tuple[str, str], tuple[Any, str, str | None]]:
+        """Return what is known of one stage: its answer, its start, wrong answers, and ours."""
+        programs: dict[tuple[str, str], tuple[Any, str, str | None]] = {}
+        for name, must in (("answer", ""), ("start", None)):
+            text = (stage.folder / f"{name}.py").read_text(encoding="utf-8")
+            programs[stage.name, name] = (stage, text, must)
+        answers = list(wrong_answers(stage).items())
+        own = [answer for answer in answers if "/" not in answer[1][0]]
+        for name, (must, text) in answers if FULL_CHECK else own[:1]:
+            programs[stage.name, name] = (stage, text, must)
+        if stage.number == 4 or (FULL_CHECK and 2 <= stage.number <= 4):
+            programs[stage.name, "PyLiteFlux itself"] = (stage, REAL, "")
+        return programs
+
+    @unittest.skipIf(FULL_CHECK, "a stage at a time, below")
+    def test_some_programs_are_judged_as_they_should_be(self) -> None:
+        """In one go: nearly all that they do is wait. Each stage by itself."""
         programs: dict[tuple[str, str], tuple[Any, str, str | None]] = {}
         for stage in STAGES:
-            for name, must in (("answer", ""), ("start", None)):
-                text = (stage.folder / f"{name}.py").read_text(encoding="utf-8")
-                programs[stage.name, name] = (stage, text, must)
-            answers = list(wrong_answers(stage).items())
-            own = [answer for answer in answers if "/" not in answer[1][0]]
-            for name, (must, text) in answers if FULL_CHECK else own[:1]:
-                programs[stage.name, name] = (stage, text, must)
-        stages = [stage for stage in STAGES if 2 <= stage.number <= 4]
-        for stage in stages if FULL_CHECK else stages[-1:]:
-            programs[stage.name, "PyLiteFlux itself"] = (stage, REAL, "")
-        if FULL_CHECK:
+            programs.update(self.programs(stage))
+        with mock.patch.object(grade.Stage, "before", lambda stage: []):
             self.judge(programs)
-        else:  # Each stage by itself.
-            with mock.patch.object(grade.Stage, "before", lambda stage: []):
-                self.judge(programs)
 
     @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_CHECK=1 runs it")
     def test_pyliteflux_itself_closes_as_well(self) -> None:
@@ -146,6 +149,18 @@ class TheGraders(unittest.TestCase):
         with mock.patch.object(lab, "HAS_PROC", False), lab.Program(answer) as program:
             verdict = grade.run_check(grade.stage(1), "rests", program)
         self.assertEqual(verdict.result, grade.SKIPPED)
+
+
+def _judging(stage: Any) -> Any:
+    @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_CHECK=1 runs it")
+    def test(self: TheGraders) -> None:
+        self.judge(self.programs(stage))
+
+    return test
+
+
+for _stage in STAGES:  # A test for each: all of them together take minutes.
+    setattr(TheGraders, f"test_all_known_programs_of_{_stage.name}", _judging(_stage))
 
 
 class TheFiles(unittest.TestCase):
