@@ -1,7 +1,7 @@
 """The ladder: its graders are graded, its pages are in step, its runner runs.
 
 A check is only as good as its wrong answers, so each has one, and each wrong answer has to fail
-first at the check that it names. With PYLITEFLUX_CHECK=1 all of them are run; without it the
+first at the check that it names. With PYLITEFLUX_LADDER=1 all of them are run; without it the
 right answers, the starts, and one wrong answer for each stage.
 """
 
@@ -25,7 +25,7 @@ from tests import docs_tools
 from tests.support import ROOT
 
 LADDER = ROOT / "docs" / "ladder"
-FULL_CHECK = os.environ.get("PYLITEFLUX_CHECK") == "1"
+FULL_CHECK = os.environ.get("PYLITEFLUX_LADDER") == "1"
 SIDE_BY_SIDE = 6 if FULL_CHECK else 9  # programs at once: nearly all they do is wait
 MOST_LINES = 200  # of a file of a stage
 DEADLINE = 60.0  # seconds
@@ -131,7 +131,7 @@ class TheGraders(unittest.TestCase):
         with mock.patch.object(grade.Stage, "before", lambda stage: []):
             self.judge(programs)
 
-    @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_CHECK=1 runs it")
+    @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_LADDER=1 runs it")
     def test_pyliteflux_itself_closes_as_well(self) -> None:
         # What the stage prints of its states is asked of a learner's program alone.
         with mock.patch.dict(os.environ, LEARN_SERVER="pyliteflux"):
@@ -152,7 +152,7 @@ class TheGraders(unittest.TestCase):
 
 
 def _judging(stage: Any) -> Any:
-    @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_CHECK=1 runs it")
+    @unittest.skipUnless(FULL_CHECK, "PYLITEFLUX_LADDER=1 runs it")
     def test(self: TheGraders) -> None:
         self.judge(self.programs(stage))
 
