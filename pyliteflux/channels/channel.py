@@ -360,7 +360,7 @@ class Channel:
         """Send what a handler has answered. Called once it has, on the reactor thread."""
         raise NotImplementedError
 
-    def _give_up(self, response: Any) -> None:
+    def _discard_unsent(self, response: Any) -> None:
         """A response that nobody will read: close its generator or file, on a worker."""
         if isinstance(response, HTTPResponse) and (
             isinstance(response, StreamResponse) or response.segments

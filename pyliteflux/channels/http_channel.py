@@ -385,7 +385,7 @@ class HttpChannel(Channel):
         """Send a handler's response. Called once per request, on the reactor thread."""
         if self.state is not HANDLING:
             # The client has left, or has had its 504: the handler alone did not know.
-            self._give_up(response)
+            self._discard_unsent(response)
             self._finish_overdue()
             return
         if not isinstance(response, HTTPResponse):
@@ -408,7 +408,7 @@ class HttpChannel(Channel):
             data, keep, size, rest = make_reply(response, http.head, request, heads, keep)
         except ValueError as error:
             log.error("%r: the response cannot be sent: %s", request, escape(str(error)))
-            self._give_up(response)
+            self._discard_unsent(response)
             response = plain_error(500, None, request)
             data, keep, size, rest = make_reply(response, http.head, request, heads, keep)
         self._status = response.status
@@ -429,7 +429,7 @@ class HttpChannel(Channel):
         """Send what follows the first bytes; return False where that takes more than a turn."""
         transport = self._transport
         if not rest.has_content:
-            self._give_up(response)
+            self._discard_unsent(response)
         elif isinstance(response, StreamResponse):
             self.note(Kind.STREAM_STARTED, response.status)
             self._start_stream(response, rest)

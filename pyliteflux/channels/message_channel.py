@@ -67,9 +67,9 @@ NEXT = {
     CLOSING: {CLOSED},
     CLOSED: set(),
 }
-# The two moves of each message are checked in place, as in HttpChannel.
 # What comes meanwhile waits, but for the signals.
 _AT_WORK = (GREETING, HANDLING, STREAMING, SENDING)
+# The two moves of each message are checked in place, as in HttpChannel.
 _BEFORE_HANDLING = before(NEXT, HANDLING)
 _BEFORE_IDLE = before(NEXT, IDLE)
 
@@ -263,7 +263,7 @@ class MessageChannel(PushedChannel):
                     return
                 state = self.state
                 if state not in LISTENING:
-                    if self._framer.buffered and state is not CLOSED and state is not CLOSING:
+                    if self._framer.buffered and state in _AT_WORK:
                         self._look_ahead()
                     return
                 if not self._framer.buffered and not self._at_eof and not self._ahead:
@@ -486,7 +486,7 @@ class MessageChannel(PushedChannel):
         """Send a handler's answer. Called once per message, on the reactor thread."""
         if self.state is not HANDLING:
             # The client has left, or has been told of the timeout.
-            self._give_up(answer)
+            self._discard_unsent(answer)
             self._finish_overdue()
             return
         request = self._request
