@@ -68,7 +68,7 @@ class PlantedBugs(unittest.TestCase):
                 pass
             return data
 
-        self.expect(Waker, "drain", drain, "wake-ups", "rest", first=56)
+        self.expect(Waker, "drain", drain, "wake-ups", "rest", first=110)
 
     def test_a_worker_that_does_not_announce_its_answers(self) -> None:
         def wake(reactor: Any, inner: Any = Reactor.wake) -> None:
@@ -81,7 +81,7 @@ class PlantedBugs(unittest.TestCase):
         def look(pool: Any) -> None:
             pool._watching = False
 
-        self.expect(WorkerPool, "_look", look, "wake-ups", "rest")
+        self.expect(WorkerPool, "_look", look, "wake-ups", "rest", first=12)
 
     def test_an_answer_that_overtakes_another(self) -> None:
         write = Transport.write
@@ -133,7 +133,7 @@ class PlantedBugs(unittest.TestCase):
             inner(log)
             log.lost = before
 
-        self.expect(TopicLog, "trim", trim, "pushes", first=13)
+        self.expect(TopicLog, "trim", trim, "pushes", first=59)
 
     def test_a_deadline_that_is_not_set(self) -> None:
         def wait(channel: Any, inner: Any = HttpChannel._await_data) -> None:
@@ -149,7 +149,7 @@ class PlantedBugs(unittest.TestCase):
             kept.append(pull)  # Or its finalizer would do it.
 
         kept: list[Any] = []
-        self.expect(StreamPull, "_close", close, "generators", "finish")
+        self.expect(StreamPull, "_close", close, "generators", "finish", first=13)
 
     def test_on_finish_that_comes_twice(self) -> None:
         def finish(channel: Any, request: Any, inner: Any = Channel._finish) -> None:
@@ -184,10 +184,11 @@ class PlantedBugs(unittest.TestCase):
                     break
             transport.close(reason)
 
-        self.expect(Transport, "finish", finish, "answers", "frames", "pushes", "reasons")
+        names = "answers", "frames", "pushes", "reasons"
+        self.expect(Transport, "finish", finish, *names, first=13)
 
     def test_a_stream_that_ignores_the_high_mark(self) -> None:
-        self.expect(Transport, "room", property(lambda transport: 1 << 20), "memory", first=33)
+        self.expect(Transport, "room", property(lambda transport: 1 << 20), "memory", first=98)
 
     def test_an_eof_that_is_read_for_ever(self) -> None:
         def on_eof(transport: Any, inner: Any = Transport._on_eof) -> None:
@@ -196,11 +197,11 @@ class PlantedBugs(unittest.TestCase):
                 transport.input = READING
                 transport._watch()
 
-        self.expect(Transport, "_on_eof", on_eof, "kernel")
+        self.expect(Transport, "_on_eof", on_eof, "kernel", first=11)
 
     def test_a_body_that_is_never_read_on(self) -> None:
         """The handler has caught up, and nobody tells the reactor."""
-        self.expect(HttpChannel, "_resume_from_worker", lambda channel: None, "rest", first=8)
+        self.expect(HttpChannel, "_resume_from_worker", lambda channel: None, "rest", first=24)
 
     def test_a_second_message_that_is_handled_beside_the_first(self) -> None:
         def receive(channel: Any, data: bytes, inner: Any = MessageChannel.data_received) -> None:
@@ -209,7 +210,7 @@ class PlantedBugs(unittest.TestCase):
             inner(channel, data)
 
         names = "one at a time", "answers", "errors", "reasons", "finish", "rest"
-        self.expect(MessageChannel, "data_received", receive, *names)
+        self.expect(MessageChannel, "data_received", receive, *names, first=22)
 
     def test_a_stop_that_waits_for_ever(self) -> None:
         self.expect(Reactor, "stop", lambda reactor: None, "stop", "rest")
@@ -218,19 +219,19 @@ class PlantedBugs(unittest.TestCase):
         def begin(response: Any, encode: Any = None) -> None:
             response.is_held = False
 
-        self.expect(StreamResponse, "begin", begin, "answers", "generators")
+        self.expect(StreamResponse, "begin", begin, "answers", "generators", first=7)
 
     def test_a_length_of_a_head_handler_that_is_lost(self) -> None:
         self.expect(HTTPResponse, "declared_length", lambda response: None, "answers", "reasons")
 
     def test_fields_of_a_tuple_that_come_after_the_middlewares(self) -> None:
-        self.expect(pipeline, "settle", lambda *arguments, **named: None, "answers")
+        self.expect(pipeline, "settle", lambda *arguments, **named: None, "answers", first=13)
 
     def test_a_vary_that_looks_at_the_first_field_alone(self) -> None:
         def add_vary(fields: Any, name: str) -> None:
             fields["Vary"] = name
 
-        self.expect(MutableHeaders, "add_vary", add_vary, "answers")
+        self.expect(MutableHeaders, "add_vary", add_vary, "answers", first=13)
 
     def test_a_log_handler_that_fails_and_is_heard(self) -> None:
         def complain(error: BaseException) -> None:
@@ -252,7 +253,7 @@ class PlantedBugs(unittest.TestCase):
         def later(channel: Any) -> None:
             channel._service.reactor.call_soon(channel._continue)
 
-        self.expect(Channel, "_continue_later", later, "fairness", first=95)
+        self.expect(Channel, "_continue_later", later, "fairness", first=101)
 
     def test_a_stop_that_closes_the_ports_at_once(self) -> None:
         self.expect(Acceptor, "finish", lambda acceptor, most: acceptor.close(), "stop")
